@@ -1,0 +1,350 @@
+"""Decide a recovery request: approve on the spot, escalate to the lowest sufficient authority, deny, or ask for proof."""
+
+from collections.abc import Mapping
+from datetime import date
+from threading import Lock
+from typing import Any
+
+from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError
+from recovery_engine.explain import Explainer
+from recovery_engine.model import FAULT, NO_USAGE, OWED, Decision, Money, Outcome, RecoveryRequest, Rung, Usage
+from recovery_engine.money import MAX_MINOR
+from recovery_engine.policy.reading import MISSING, problem, problems_of
+from recovery_engine.policy.schema import Policy
+from recovery_engine.rules import durable, reference
+from recovery_engine.rules.cells import BUILT_IN_WORDS, facts_read, may_fit, meters, used_lines
+from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word, word_classes
+from recovery_engine.rules.fold import Proof, Ruling, fold
+from recovery_engine.rules.readings import Reading, due_of
+from recovery_engine.rules.room import Room, highest_owed, room_of
+
+_MOST_POLICIES = 64
+_MOST_SEATS = 20_000
+_MOST_CELLS_OF_A_SEAT = 20_000
+
+
+def decide(
+    policy: Policy, request: RecoveryRequest, usage: Usage = NO_USAGE, *, owed_under: Policy | None = None
+) -> Decision:
+    """Apply *policy* to *request*. A deny line wins; otherwise the lowest role that may, decides.
+
+    *usage* is what counts against limits before this grant. What is owed follows *owed_under*, the version in force on
+    the day it occurred; left out, that is *policy* itself, or nothing where ``occurred_on`` is not one of its days.
+    Pure: no clock, no I/O. Raises InvalidRequest with every problem of the request.
+    """
+    return compiled(policy, _owed_elsewhere(policy, request, owed_under)).decide(request, usage)
+
+
+def _owed_elsewhere(policy: Policy, request: RecoveryRequest, owed_under: Policy | None) -> "Policy | None":
+    """The policy whose owed lines count, where it is not *policy*; an empty one has no owed lines."""
+    if request.basis != OWED:
+        return None
+    if owed_under is not None:
+        return None if owed_under is policy else owed_under
+    day, days = request.occurred_on, policy.effective
+    if type(day) is not date or days is None or (days.from_ <= day and (days.until is None or day <= days.until)):
+        return None
+    return _NOTHING_OWED
+
+
+_NOTHING_OWED = Policy.model_construct(policy="nothing-owed", currency="", ladder=())
+
+
+# --- a policy, compiled -----------------------------------------------------------------------------------------------
+
+_compiled: dict[tuple[int, int], "Compiled"] = {}
+_compiling = Lock()
+
+
+def compiled(policy: Policy, owed_under: Policy | None = None) -> "Compiled":
+    """The policy made ready to decide. Raises PolicyError where the rule network cannot hold it."""
+    key = (id(policy), id(owed_under))  # INVARIANT: a compiled policy keeps both alive, so that no other gets the id
+    ready = _compiled.get(key)
+    if ready is None:
+        with _compiling:
+            ready = _compiled.get(key) or Compiled(policy, owed_under)
+            if len(_compiled) >= _MOST_POLICIES:
+                del _compiled[next(iter(_compiled))]
+            _compiled[key] = ready
+    return ready
+
+
+def matcher_in_service() -> tuple[str, str]:
+    """Which matchers serve, ``both`` or ``reference``, and why not both."""
+    return ("both", "") if durable.AVAILABLE else ("reference", durable.WHY_NOT)
+
+
+class _AnyWord(dict[Any, int]):
+    """Codes of words where the policy lists none: any text will do."""
+
+    def __missing__(self, word: object) -> int:
+        if not isinstance(word, str) or not word.strip() or len(word) > 64:
+            raise KeyError(word)
+        return IN_NO_LIST
+
+
+class Compiled:
+    """A policy, its codes, its two matchers, and what they have already found."""
+
+    def __init__(self, policy: Policy, owed_under: Policy | None = None) -> None:
+        self.policy, self._owed_under = policy, owed_under
+        self.rules = policy if owed_under is None else policy.with_owed(owed_under.owed, owed_under.facts)
+        self.classes = word_classes(self.rules)
+        self.encoding = _encoding(self.rules, self.classes)
+        self.matcher = matcher_in_service()[0]
+        self._seats: dict[tuple[Any, ...], Seat] = {}
+        self._codes = {name: self._codes_of(name) for name in BUILT_IN_WORDS}
+        self._ranks = {role: rank for rank, role in enumerate(policy.ladder)}
+        facts = self.rules.facts
+        self._flags = tuple(name for name, fact in facts.items() if fact.kind == "flag")
+        self._word_facts = tuple((name, self._codes_of(name)) for name, fact in facts.items() if fact.kind == "one_of")
+        self._numbers = tuple(
+            (name, fact.kind == "money") for name, fact in facts.items() if fact.kind in ("number", "money")
+        )
+        self._fact_names = facts.keys()
+        self._budget_ids = frozenset(line.id for line in policy.budgets)
+        self._evidence = frozenset(item for line in policy.requires for item in line.evidence)
+
+    def decide(self, request: RecoveryRequest, usage: Usage) -> Decision:
+        """The whole decision on one request."""
+        seat = self.seat(request, usage)
+        ruling, room = seat.ruling(request, usage)
+        policy, ladder = self.policy, self.policy.ladder
+        most = room.most(request, usage)
+        lines, due = ruling.lines, None
+        if room.basis == OWED:
+            lines, due = self._owed(ruling, request, usage)
+        return Decision(
+            ruling.outcome,
+            request,
+            None if ruling.to is None else ladder[ruling.to],
+            None if ruling.second is None else ladder[ruling.second],
+            ruling.needs,
+            lines,
+            ruling.rungs,
+            None if most is None else Money(most, policy.currency),
+            due,
+            policy.ref,
+            self.matcher if lines != (FAULT,) else "fault",
+            Explainer(self, seat, ruling, request, usage),
+        )
+
+    def _owed(self, ruling: Ruling, request: RecoveryRequest, usage: Usage) -> tuple[tuple[str, ...], Money]:
+        """The deciding lines with only the owed line that counts, and what is due by it."""
+        fitting = tuple(cap.line for cap in ruling.caps)
+        line = highest_owed(self.rules, fitting, request, usage)
+        due = 0 if line is None else max(0, due_of(self.rules, line, request, usage))
+        lines = tuple(name for name in ruling.lines if name not in fitting or (line is not None and name == line.id))
+        return lines, Money(due, self.policy.currency)
+
+    def where(self, line: str) -> str:
+        """``file:line`` of a deciding line."""
+        elsewhere = self._owed_under is not None and any(owed.id == line for owed in self._owed_under.owed)
+        return (self._owed_under if elsewhere and self._owed_under else self.policy).where(line)
+
+    # --- from a request to its seat ---
+
+    def seat(self, request: RecoveryRequest, usage: Usage) -> "Seat":
+        """The seat of a request that is valid. Raises InvalidRequest."""
+        try:
+            key = self._key(request)
+            seat = self._seats.get(key)
+            if self._numbers_valid(request, usage) and (seat is None or seat.has_facts(request)):
+                return seat or self._new_seat(key, request, usage)
+        except (KeyError, TypeError, AttributeError):
+            pass  # something is not of its type or not among its words: say what
+        raise InvalidRequest(self._problems(request, usage))
+
+    def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
+        codes, facts = self._codes, request.facts
+        key: list[Any] = [
+            self._ranks[request.role],
+            codes["remedy"][request.remedy],
+            codes["basis"][request.basis],
+            codes["category"][request.category],
+            codes["severity"][request.severity],
+            codes["site"][request.site],
+            request.evidence & self._evidence if self._evidence else None,  # type: ignore[operator]
+            request.note is not None and bool(request.note.strip()),
+            request.reason is not None,
+        ]
+        for name in self._flags:
+            value = facts.get(name)
+            if value is not True and value is not False and value is not None:
+                raise KeyError(name)
+            key.append(value)
+        for name, words in self._word_facts:
+            key.append(words[facts.get(name)])
+        return tuple(key)
+
+    def _numbers_valid(self, request: RecoveryRequest, usage: Usage) -> bool:
+        currency, amount, bill, facts = self.policy.currency, request.amount, request.bill, request.facts
+        if type(amount.minor) is not int or not 0 <= amount.minor <= MAX_MINOR or amount.currency != currency:
+            return False
+        if bill is not None and (
+            type(bill.minor) is not int or not 0 <= bill.minor <= MAX_MINOR or bill.currency != currency
+        ):
+            return False
+        for name, is_money in self._numbers:
+            value = facts.get(name)
+            if value is not None:
+                if is_money:
+                    if type(value) is not Money or value.currency != currency:
+                        return False
+                    value = value.minor
+                    if type(value) is not int or value < 0:
+                        return False
+                elif type(value) is not int:
+                    return False
+                if not -MAX_MINOR <= value <= MAX_MINOR:
+                    return False
+        if facts and not facts.keys() <= self._fact_names:
+            return False
+        if request.occurred_on is not None and type(request.occurred_on) is not date:
+            return False
+        if request.reason is not None and self.policy.reason_codes:
+            if request.reason not in self.policy.reason_codes.get(request.category or "", ()):
+                return False
+        return usage is NO_USAGE or self._usage_valid(usage)
+
+    def _usage_valid(self, usage: Usage) -> bool:
+        remedies, total = self._codes["remedy"], 0
+        for sums in (usage.on_case, usage.owed_on_case):
+            for remedy, amount in sums.items():
+                if type(amount) is not int or amount < 0 or remedies[remedy] < 0:
+                    return False
+                total += amount
+        for used in usage.used.values():
+            if type(used.amount) is not int or type(used.times) is not int or used.amount < 0 or used.times < 0:
+                return False
+            total = max(total, used.amount)
+        return total <= MAX_MINOR and usage.used.keys() <= self._budget_ids
+
+    def _new_seat(self, key: tuple[Any, ...], request: RecoveryRequest, usage: Usage) -> "Seat":
+        seat = Seat(self, request)
+        if not seat.has_facts(request):
+            raise InvalidRequest(self._problems(request, usage))
+        if len(self._seats) >= _MOST_SEATS:
+            self._seats.clear()
+        self._seats[key] = seat
+        return seat
+
+    def _codes_of(self, name: str) -> dict[Any, int]:
+        """The code of every word that a field may hold; None too, where it may be left out."""
+        classes, known = self.classes.get(name, {}), self.rules.words.known(name)
+        codes: dict[Any, int] = (
+            _AnyWord(classes) if known is None else {word: classes.get(word, IN_NO_LIST) for word in known}
+        )
+        if name not in ("remedy", "basis") and not (known is not None and name in BUILT_IN_WORDS and name in classes):
+            codes[None] = NOT_GIVEN
+        return codes
+
+    def words_of(self, request: RecoveryRequest) -> dict[str, Word | None]:
+        """The words that lines test, defaults filled in."""
+        words: dict[str, Word | None] = {name: getattr(request, name) for name in BUILT_IN_WORDS}
+        for name, fact in self.rules.facts.items():
+            if fact.kind in ("flag", "one_of"):
+                value = request.facts.get(name)
+                words[name] = fact.default if value is None else value  # type: ignore[assignment]
+        return words
+
+    def proof_of(self, request: RecoveryRequest) -> Proof:
+        """What is on file."""
+        note = request.note is not None and bool(request.note.strip())
+        return Proof(frozenset(request.evidence), note, request.reason is not None)
+
+    def facts_asked(self, words: Mapping[str, Word | None]) -> dict[str, str]:
+        """The facts without default that requests with these words must bring, each with a line that reads it."""
+        asked: dict[str, str] = {}
+        for line in used_lines(self.rules, str(words["basis"])):
+            if may_fit(line, words, BUILT_IN_WORDS):
+                for name in facts_read(line):
+                    if name in self.rules.facts and self.rules.facts[name].default is None:
+                        asked.setdefault(name, line.id)
+        return asked
+
+    def _problems(self, request: RecoveryRequest, usage: Usage) -> list[Diagnostic]:
+        found = list(problems_of(self.rules, request, usage))
+        for name in ("category", "severity", "site"):
+            if getattr(request, name) is None and None not in self._codes[name]:
+                known = ", ".join(f"`{word}`" for word in (self.rules.words.known(name) or ())[:8])
+                found.append(problem(MISSING, name, f"no {name}, and the policy reads it", f"one of {known}"))
+        facts = request.facts if isinstance(request.facts, Mapping) else {}
+        for name, line in self.facts_asked(self.words_of(request)).items() if facts is request.facts else ():
+            if facts.get(name) is None:
+                kind = {"flag": "true or false", "number": "a whole number", "money": "an amount"}.get(
+                    self.rules.facts[name].kind, "a word"
+                )
+                found.append(problem(MISSING, name, f"no {name}, and `{line}` reads it", f"give {kind}"))
+        assert found, "a request is refused only with a reason"
+        return list(dict.fromkeys(found))
+
+    # --- from a cell to its ruling ---
+
+    def rule(self, seat: "Seat", readings: Mapping[Reading, int | None], at_no_cost: bool) -> Ruling:
+        """The ruling on a cell, on which both matchers must agree; otherwise the top of the ladder is asked."""
+        found = reference.match(self.rules, seat.words, readings)
+        if self.encoding is not None:
+            try:
+                agreed = self.encoding.match(seat.words, readings) == found
+            except (durable.MatcherFault, ValueError, MemoryError):
+                agreed = False
+            if not agreed:
+                return self._fault()
+        return fold(self.rules, seat.words, found, seat.rank, at_no_cost, seat.proof)
+
+    def _fault(self) -> Ruling:
+        """Fail closed: nobody may on the spot, the top of the ladder is asked."""
+        rungs = tuple(Rung(role, (FAULT,)) for role in self.policy.ladder)
+        return Ruling(Outcome.ESCALATE, len(rungs) - 1, None, (), (FAULT,), rungs, (), (), True)
+
+
+def _encoding(policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> Encoding | None:
+    if not durable.AVAILABLE:
+        return None
+    try:
+        return Encoding(policy, classes)
+    except durable.RulesetTooLarge as too_large:
+        cure = "split the policy, for example by group of sites, or name fewer words in one line"
+        raise PolicyError(
+            [Diagnostic("RP015", "error", policy.where(""), f"too large to decide safely: {too_large}", cure)]
+        ) from None
+
+
+class Seat:
+    """Where requests with the same words, role and proof sit: what to read about them, and the rulings so far."""
+
+    def __init__(self, compiled: Compiled, request: RecoveryRequest) -> None:
+        self.compiled = compiled
+        self.words = compiled.words_of(request)
+        self.rank = compiled.policy.rank(request.role)
+        self.proof = compiled.proof_of(request)
+        self.meters = meters(compiled.rules, self.words)
+        self._asked = tuple(compiled.facts_asked(self.words))
+        self._bands = tuple((meter.read, meter.band) for meter in self.meters)
+        self._rulings: dict[tuple[int, ...], tuple[Ruling, Room]] = {}
+
+    def has_facts(self, request: RecoveryRequest) -> bool:
+        """Whether the facts that its lines read are all there."""
+        facts = request.facts
+        return all(facts.get(name) is not None for name in self._asked)
+
+    def readings(self, request: RecoveryRequest, usage: Usage) -> dict[Reading, int | None]:
+        """The numbers that lines compare."""
+        amount = request.amount.minor
+        return {meter.key: meter.read(amount, request, usage) for meter in self.meters}
+
+    def ruling(self, request: RecoveryRequest, usage: Usage) -> tuple[Ruling, Room]:
+        """The ruling on the request's cell, from memory or by both matchers, and the room it leaves."""
+        amount = request.amount.minor
+        cell = (amount == 0, *[band(read(amount, request, usage)) for read, band in self._bands])
+        known = self._rulings.get(cell)
+        if known is None:
+            readings = self.readings(request, usage)
+            ruling = self.compiled.rule(self, readings, amount == 0)
+            known = ruling, room_of(self.compiled.rules, self.words, readings, ruling, self.rank, self.proof)
+            if ruling.lines != (FAULT,):  # a fault may pass: it is not remembered
+                if len(self._rulings) >= _MOST_CELLS_OF_A_SEAT:
+                    self._rulings.clear()
+                self._rulings[cell] = known
+        return known

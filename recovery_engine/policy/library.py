@@ -1,0 +1,185 @@
+"""Policies on disk: one file, or a folder of versions and which of them is in force on a day at a site."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from recovery_engine.decide import compiled, decide
+from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_you_mean
+from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
+from recovery_engine.policy.reading import MISSING, problem
+from recovery_engine.policy.schema import Policy
+from recovery_engine.policy.source import check_policy
+
+_MAX_BYTES = 4_000_000
+
+
+def shipped_policies() -> dict[str, Path]:
+    """The starter policies that come with the library, by name."""
+    here = Path(__file__).resolve().parent.parent
+    folder = next((place for place in (here / "policies", here.parent / "policies") if place.is_dir()), here)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    """The policy in a file, unless it has an error, and every diagnostic. *path* may name a starter policy."""
+    file = Path(path)
+    if not file.exists() and str(path) in shipped_policies():
+        file = shipped_policies()[str(path)]
+    shown = str(file)
+    try:
+        if file.is_file() and file.stat().st_size > _MAX_BYTES:
+            return None, (
+                _unreadable(shown, f"{file.stat().st_size:,} bytes is too large for a policy", "a policy is one page"),
+            )
+        raw = file.read_bytes()
+    except OSError as error:
+        names = [*shipped_policies(), *(str(sibling) for sibling in _siblings(file))]
+        return None, (
+            _unreadable(
+                shown, f"cannot read it: {(error.strerror or 'no such file').lower()}", did_you_mean(str(path), names)
+            ),
+        )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return None, (_unreadable(f"{shown}:{line}", "not UTF-8 text", "save the file as UTF-8", line),)
+    policy, diagnostics = check_policy(text, shown)
+    if policy is not None:
+        try:
+            compiled(policy)
+        except PolicyError as error:
+            return None, (*diagnostics, *error.diagnostics)
+    return policy, diagnostics
+
+
+def _siblings(file: Path) -> Iterator[Path]:
+    try:
+        yield from file.parent.glob("*.yaml")
+    except OSError:
+        return
+
+
+def _unreadable(where: str, message: str, help: str, line: int = 0) -> Diagnostic:
+    return Diagnostic("RP001", "error", where, message, help, line=line)
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read a policy from a YAML file, or a starter policy by its name. Raises PolicyError with every mistake in it."""
+    policy, diagnostics = check_policy_file(path)
+    if policy is None:
+        raise PolicyError(diagnostic for diagnostic in diagnostics if diagnostic.level == "error")
+    return policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    policy: Policy
+    first: date
+    last: date
+
+    def holds(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+class PolicyLibrary:
+    """Versions of one or more policies. Raises PolicyError where two would be in force for the same site and day."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self._versions = list(_dated(policies))
+        if found := [*_overlaps(self._versions)]:
+            raise PolicyError(found)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PolicyLibrary":
+        """Every ``*.yaml`` of a folder. Raises PolicyError with every mistake in every file."""
+        files = sorted(Path(folder).glob("*.yaml"))
+        if not files:
+            raise PolicyError([_unreadable(str(folder), "no policy here", "a policy is a file ending in `.yaml`")])
+        checked = [check_policy_file(file) for file in files]
+        if found := [diagnostic for _, found in checked for diagnostic in found if diagnostic.level == "error"]:
+            raise PolicyError(found)
+        return cls(policy for policy, _ in checked if policy is not None)
+
+    def in_force(self, day: date, site: str | None = None, name: str | None = None) -> Policy:
+        """The one policy in force on a business day that lists the site (or lists none). Raises InvalidRequest."""
+        found = [
+            version.policy
+            for version in self._versions
+            if version.holds(day) and name in (None, version.policy.policy) and _serves(version.policy, site)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(f"`{policy.policy}`" for policy in found)
+            raise InvalidRequest(
+                [problem(MISSING, "site", f"no site, and {names} are in force on {day}", "name the site")]
+            )
+        where = f" at `{site}`" if site else ""
+        sites = [site for version in self._versions for site in version.policy.words.known("site") or ()]
+        raise InvalidRequest(
+            [
+                problem(
+                    MISSING,
+                    "site" if site else "day",
+                    f"no policy is in force on {day}{where}",
+                    did_you_mean(site or "", sites),
+                )
+            ]
+        )
+
+    def decide(self, day: date, request: RecoveryRequest, usage: Usage = NO_USAGE) -> Decision:
+        """Decide a request made on a business day; what is owed follows the version of the day it occurred."""
+        policy = self.in_force(day, request.site)
+        if request.basis != OWED or request.occurred_on is None:
+            return decide(policy, request, usage)
+        earlier = [
+            version.policy
+            for version in self._versions
+            if version.holds(request.occurred_on) and version.policy.policy == policy.policy
+        ]
+        return decide(policy, request, usage, owed_under=earlier[0] if earlier else None)
+
+
+def _serves(policy: Policy, site: str | None) -> bool:
+    known = policy.words.known("site")
+    return site is None or known is None or site in known
+
+
+def _dated(policies: Iterable[Policy]) -> Iterator[_Version]:
+    """Each version with its days: without `until`, up to the day before the next version of the same policy."""
+    named: dict[str, list[Policy]] = {}
+    for policy in policies:
+        named.setdefault(policy.policy, []).append(policy)
+    for versions in named.values():
+        versions.sort(key=_first)
+        for policy, following in zip(versions, [*versions[1:], None], strict=True):
+            until = policy.effective.until if policy.effective else None
+            if until is None:
+                until = date.max if following is None else max(_first(following) - timedelta(days=1), _first(policy))
+            yield _Version(policy, _first(policy), until)
+
+
+def _first(policy: Policy) -> date:
+    return policy.effective.from_ if policy.effective else date.min
+
+
+def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
+    for index, one in enumerate(versions):
+        for other in versions[index + 1 :]:
+            if one.last < other.first or other.last < one.first:
+                continue
+            ours, theirs = one.policy, other.policy
+            if ours.policy == theirs.policy:
+                message = f"two versions of `{ours.policy}` are in force on {max(one.first, other.first)}"
+                yield _unreadable(theirs.where(""), message, "end one with `until` before the other begins")
+                continue
+            our_sites, their_sites = ours.words.known("site"), theirs.words.known("site")
+            shared = [
+                site for site in our_sites or their_sites or ["any"] if _serves(theirs, site) and _serves(ours, site)
+            ]
+            if shared:
+                message = f"`{ours.policy}` and `{theirs.policy}` are both in force at {shared[0]} on {max(one.first, other.first)}"
+                yield _unreadable(theirs.where(""), message, "list each site in one policy only")

@@ -1,0 +1,288 @@
+"""Requests: what is wrong with one, all at once, and reading one from text (a CSV row, JSON, flags, an embedded test)."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from recovery_engine.errors import Diagnostic, InvalidRequest, did_you_mean
+from recovery_engine.model import FactValue, Money, RecoveryRequest, Usage, Used
+from recovery_engine.money import MAX_MINOR, format_minor
+from recovery_engine.policy.schema import Policy
+from recovery_engine.policy.words import (
+    REQUEST_FIELDS,
+    USAGE_FIELDS,
+    Fact,
+    Problem,
+    Words,
+    as_list,
+    read_day,
+    read_fact,
+    read_id,
+    read_known,
+    read_money,
+    read_number,
+    read_text,
+    read_word,
+)
+
+UNKNOWN_WORD, ILL_TYPED, MISSING, TOO_LARGE, UNKNOWN_NAME = "RQ001", "RQ002", "RQ003", "RQ004", "RQ005"
+
+_CODES = {"RP003": UNKNOWN_WORD, "RP004": UNKNOWN_NAME, "RP005": MISSING}
+"""A reader's code, said of a request; every other is an ill-typed value."""
+
+
+def problem(code: str, name: str, message: str, help: str = "") -> Diagnostic:
+    """A problem with one field of a request."""
+    return Diagnostic(code, "error", name, message, help)
+
+
+def from_reader(name: str, found: Problem) -> Diagnostic:
+    """What a reader refused, as a problem with the field *name*."""
+    return problem(_CODES.get(found.code, ILL_TYPED), name, found.message, found.help)
+
+
+def problems_of(policy: Policy, request: RecoveryRequest, usage: Usage) -> Iterator[Diagnostic]:
+    """Everything wrong with a request but the facts that its lines ask for."""
+    words = policy.words
+    for name in ("role", "remedy", "basis", "site", "category", "severity"):
+        value = getattr(request, name)
+        if value is None and name in ("site", "category", "severity"):
+            continue
+        if not isinstance(value, str):
+            yield problem(ILL_TYPED, name, f"a {type(value).__name__} where a {name} belongs", "give it as text")
+            continue
+        yield from _tried(name, read_known, value, name, words)
+    yield from _money_problems("amount", request.amount, policy.currency)
+    if request.bill is not None:
+        yield from _money_problems("bill", request.bill, policy.currency)
+    if not isinstance(request.facts, Mapping):
+        yield problem(ILL_TYPED, "facts", "facts are a mapping", "give {name: value}")
+    else:
+        for name, value in request.facts.items():
+            if name not in words.facts:
+                yield problem(UNKNOWN_NAME, str(name), f"unknown fact `{name}`", did_you_mean(str(name), words.facts))
+            else:
+                yield from _fact_problems(str(name), value, words.facts[name], words)
+    yield from _reason_problems(policy, request)
+    yield from _proof_problems(request)
+    if request.occurred_on is not None and type(request.occurred_on) is not date:
+        yield problem(ILL_TYPED, "occurred_on", "not a day", "give a datetime.date")
+    yield from _usage_problems(usage, words)
+
+
+def _money_problems(name: str, value: object, currency: str) -> Iterator[Diagnostic]:
+    if not isinstance(value, Money):
+        cure = f'use Money.of("18.50", "{currency}")'
+        yield problem(ILL_TYPED, name, f"a {type(value).__name__} is not an amount of money", cure)
+    elif value.currency != currency:
+        yield problem(ILL_TYPED, name, f"{value.currency} is not the policy's currency", f"give it in {currency}")
+    elif type(value.minor) is not int:
+        yield problem(
+            ILL_TYPED, name, f"a {type(value.minor).__name__} is not a number of minor units", "use a whole number"
+        )
+    elif value.minor < 0:
+        yield problem(ILL_TYPED, name, f"{value} is below zero", "an amount is never negative")
+    elif value.minor > MAX_MINOR:
+        yield problem(TOO_LARGE, name, f"{value} is too large", f"at most {format_minor(MAX_MINOR, currency)}")
+
+
+def _fact_problems(name: str, value: object, fact: Fact, words: Words) -> Iterator[Diagnostic]:
+    if fact.kind == "money":
+        yield from _money_problems(name, value, words.currency)
+    elif fact.kind == "flag" and not isinstance(value, bool):
+        yield problem(ILL_TYPED, name, f"`{value}` is not true or false", "give a bool")
+    elif fact.kind == "number" and type(value) is not int:
+        yield problem(ILL_TYPED, name, f"`{value}` is not a whole number", "give an int")
+    elif fact.kind == "number" and abs(value) > MAX_MINOR:  # type: ignore[arg-type]
+        yield problem(TOO_LARGE, name, f"{value} is too large", f"at most {MAX_MINOR}")
+    elif fact.kind == "one_of":
+        if isinstance(value, str):
+            yield from _tried(name, read_known, value, name, words)
+        else:
+            yield problem(ILL_TYPED, name, f"a {type(value).__name__} where a word belongs", "give it as text")
+
+
+def _reason_problems(policy: Policy, request: RecoveryRequest) -> Iterator[Diagnostic]:
+    if request.reason is None or not policy.reason_codes:
+        return
+    if not isinstance(request.reason, str):
+        yield problem(ILL_TYPED, "reason", "a reason code is text", "give it as text")
+    elif request.reason not in (codes := policy.reason_codes.get(request.category or "", ())):
+        where = f" for {request.category}" if request.category else ""
+        yield problem(
+            UNKNOWN_WORD,
+            "reason",
+            f"`{request.reason}` is not a reason code{where}",
+            did_you_mean(request.reason, codes),
+        )
+
+
+def _proof_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
+    if request.note is not None and not isinstance(request.note, str):
+        yield problem(ILL_TYPED, "note", "a note is text", "give it as text")
+    if any(not isinstance(item, str) for item in request.evidence):
+        yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
+
+
+def _usage_problems(usage: Usage, words: Words) -> Iterator[Diagnostic]:
+    total = 0
+    for name in ("on_case", "owed_on_case"):
+        for remedy, amount in getattr(usage, name).items():
+            yield from _tried(name, read_known, remedy, "remedy", words)
+            if type(amount) is not int or amount < 0:
+                yield problem(
+                    ILL_TYPED, name, f"`{amount}` is not a number of minor units", "use a whole number, 0 or more"
+                )
+            else:
+                total += amount
+    for budget, used in usage.used.items():
+        if budget not in words.budget_ids:
+            yield problem(
+                UNKNOWN_WORD, "used", f"unknown budget `{budget}`", did_you_mean(budget, sorted(words.budget_ids))
+            )
+        if type(used.amount) is not int or type(used.times) is not int or used.amount < 0 or used.times < 0:
+            yield problem(
+                ILL_TYPED, "used", f"`{budget}` holds no numbers", "use Used(amount=minor units, times=cases)"
+            )
+        else:
+            total = max(total, used.amount)
+    if total > MAX_MINOR:
+        yield problem(TOO_LARGE, "on_case", "the case already had more than can be added up exactly", "")
+
+
+def _tried(name: str, reader: Any, *args: Any) -> Iterator[Diagnostic]:
+    try:
+        reader(*args)
+    except Problem as found:
+        yield from_reader(name, found)
+
+
+# --- from text --------------------------------------------------------------------------------------------------------
+
+
+def read_request(policy: Policy, fields: Mapping[str, Any]) -> tuple[RecoveryRequest, Usage]:
+    """A request and the usage with it, from fields and facts given flat, as text, numbers or booleans.
+
+    Takes the fields of RecoveryRequest, the policy's facts, ``currency``, and the usage as ``on_case``,
+    ``owed_on_case`` and ``used``. Blank fields count as not given. A policy that lists no remedies needs none named.
+    Raises InvalidRequest with every problem, each with the nearest right word.
+    """
+    reader = _RequestReader(policy, fields)
+    request, usage = reader.read()
+    if reader.found:
+        raise InvalidRequest(reader.found)
+    assert request is not None
+    return request, usage
+
+
+class _RequestReader:
+    def __init__(self, policy: Policy, fields: Mapping[str, Any]) -> None:
+        self.policy, self.words = policy, policy.words
+        given = dict(fields)
+        nested = given.pop("facts", None)
+        if isinstance(nested, Mapping):
+            given |= nested
+        self.given = {name: value for name, value in given.items() if value is not None and value != ""}
+        self.found: list[Diagnostic] = []
+
+    def read(self) -> tuple[RecoveryRequest | None, Usage]:
+        words, given = self.words, self.given
+        names = (*REQUEST_FIELDS, *USAGE_FIELDS, *words.facts)
+        for name in given:
+            if name not in names:
+                self.found.append(problem(UNKNOWN_NAME, name, f"unknown field `{name}`", did_you_mean(name, names)))
+        currency = self.take("currency", read_known_currency, words.currency)
+        if currency is not None and "amount" not in given:
+            self.found.append(problem(MISSING, "amount", "no amount", "give one such as `18.50`; `0` is at no cost"))
+        if "role" not in given:
+            self.found.append(problem(MISSING, "role", "no role", did_you_mean("", words.ladder or ())))
+        if "remedy" not in given and words.remedies is not None:
+            self.found.append(problem(MISSING, "remedy", "no remedy", did_you_mean("", words.remedies)))
+        values: dict[str, Any] = {
+            name: self.take(name, read_known, name, words)
+            for name in ("role", "remedy", "site", "category", "severity", "basis")
+        }
+        values |= {
+            name: self.take(name, read_text)
+            for name in ("id", "employee", "case", "receipt", "customer", "reason", "note")
+        }
+        values["occurred_on"] = self.take("occurred_on", read_day)
+        for name in ("amount", "bill"):
+            minor = self.take(name, read_money, words.currency)
+            values[name] = None if minor is None else Money(minor, words.currency)
+        facts: dict[str, FactValue] = {}
+        for name, fact in words.facts.items():
+            value = self.take(name, read_fact, fact, name, words)
+            if value is not None:
+                facts[name] = Money(int(value), words.currency) if fact.kind == "money" else value
+        evidence = self.take("evidence", _read_evidence) or frozenset()
+        usage = Usage(self.sums("on_case"), self.sums("owed_on_case"), self.used())
+        if any(values[name] is None for name in ("role", "amount")):
+            return None, usage
+        values["remedy"] = values["remedy"] or "refund"  # only where the policy lists none: any word will do
+        given_values = {name: value for name, value in values.items() if value is not None}
+        request = RecoveryRequest(facts=facts, evidence=evidence, **given_values)
+        self.found.extend(_reason_problems(self.policy, request))
+        return request, usage
+
+    def take(self, name: str, reader: Any, *args: Any) -> Any:
+        if name not in self.given:
+            return None
+        try:
+            return reader(self.given[name], *args)
+        except Problem as found:
+            self.found.append(from_reader(name, found))
+            return None
+
+    def sums(self, name: str) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for remedy, amount in self.mapping(name):
+            self.found.extend(_tried(name, read_known, remedy, "remedy", self.words))
+            try:
+                sums[str(remedy)] = read_money(amount, self.words.currency)
+            except Problem as found:
+                self.found.append(from_reader(name, found))
+        return sums
+
+    def used(self) -> dict[str, Used]:
+        used: dict[str, Used] = {}
+        for budget, figures in self.mapping("used"):
+            if budget not in self.words.budget_ids:
+                cure = did_you_mean(str(budget), sorted(self.words.budget_ids))
+                self.found.append(problem(UNKNOWN_WORD, "used", f"unknown budget `{budget}`", cure))
+            if not isinstance(figures, Mapping) or set(figures) - {"amount", "times"}:
+                self.found.append(
+                    problem(ILL_TYPED, "used", f"`{budget}` is not {{amount, times}}", "write `{amount: 50, times: 2}`")
+                )
+                continue
+            try:
+                amount, times = (
+                    read_money(figures.get("amount", 0), self.words.currency),
+                    read_number(figures.get("times", 0)),
+                )
+                if times < 0:
+                    raise Problem("RP006", f"`{times}` cases", "write 0 or more")
+                used[str(budget)] = Used(amount, times)
+            except Problem as found:
+                self.found.append(from_reader("used", found))
+        return used
+
+    def mapping(self, name: str) -> Iterable[tuple[Any, Any]]:
+        value = self.given.get(name, {})
+        if isinstance(value, Mapping):
+            return value.items()
+        self.found.append(problem(ILL_TYPED, name, f"`{name}` is a mapping", "write `{refund: 60}`"))
+        return ()
+
+
+def read_known_currency(raw: object, currency: str) -> str:
+    """The policy's own currency, or a problem."""
+    text = read_word(raw, "a currency")
+    if text != currency:
+        raise Problem("RP013", f"{text} is not the policy's currency", f"give amounts in {currency}")
+    return text
+
+
+def _read_evidence(raw: object) -> frozenset[str]:
+    items = raw.replace(",", " ").split() if isinstance(raw, str) else as_list(raw)
+    return frozenset(read_id(item) for item in items)

@@ -1,0 +1,219 @@
+"""Cells: the regions of requests on which a policy cannot tell one request from another.
+
+A policy tests each word against lists and each number against constants. Words in the same lists are one class, numbers
+between neighbouring constants one band, and what the matchers find is constant on a cell (classes x bands).
+"""
+
+import itertools
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
+from recovery_engine.policy.schema import Conditions, Line, Policy
+from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Word
+from recovery_engine.rules.readings import (
+    ALL,
+    Reading,
+    Words,
+    amount_in,
+    ceiling_sum,
+    due_of,
+    limit_of,
+    number,
+    on_case,
+    times_with,
+)
+
+Read = Callable[[int, RecoveryRequest, Usage], int | None]
+"""A reading of one request: the amount in minor units, the request, the usage."""
+
+BUILT_IN_WORDS = ("remedy", "category", "severity", "site", "basis")
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One number that lines compare: how to read it, and the last value of every band but the highest."""
+
+    key: Reading
+    read: Read
+    cuts: tuple[int, ...]
+
+    def band(self, value: int | None) -> int:
+        """The band of a value; -1 where it is not known."""
+        return -1 if value is None else bisect_left(self.cuts, value)
+
+    @property
+    def samples(self) -> tuple[int | None, ...]:
+        """One value of every band, and None where the number may be unknown."""
+        values: tuple[int | None, ...] = (*self.cuts, self.cuts[-1] + 1)
+        return (None, *values) if self.key[0] == "number" else values
+
+
+def used_lines(policy: Policy, basis: str) -> Iterator[Line]:
+    """The lines that a request of this basis uses."""
+    if basis == GOODWILL:
+        yield from (*policy.authority, *policy.ceilings, *policy.budgets, *policy.four_eyes)
+    else:
+        yield from policy.owed
+    yield from (*policy.deny, *policy.requires, *policy.someone_else)
+
+
+def may_fit(line: Line, words: Words, names: Sequence[str] | None = None) -> bool:
+    """Whether the line fits as far as its words go; only the words in *names* are looked at, if given."""
+
+    def holds(asked: Conditions) -> bool:
+        return all(
+            words.get(name) in allowed for name, allowed in asked.words.items() if names is None or name in names
+        )
+
+    remedy = getattr(line, "remedy", None)
+    if remedy is not None and remedy != words["remedy"]:
+        return False
+    if not holds(line.when):
+        return False
+    if line.unless is None or line.unless.numbers:
+        return True
+    if names is not None and any(name not in names for name in line.unless.words):
+        return True
+    return not holds(line.unless)
+
+
+def facts_read(line: Line) -> Iterator[str]:
+    """The bill and the facts that a line reads in ``when``, ``unless``, ``of`` or ``per``."""
+    yield from line.when.names
+    if line.unless is not None:
+        yield from line.unless.names
+    yield from (name for name in (getattr(line, "of", None), getattr(line, "per", None)) if name)
+
+
+def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
+    """What must be read about requests with these words."""
+    basis = str(words["basis"])
+    cuts: dict[Reading, set[int]] = {}
+    reads: dict[Reading, Read] = {}
+
+    def cut(key: Reading, read: Read, *values: int) -> None:
+        cuts.setdefault(key, set()).update(values)
+        reads[key] = read
+
+    for line in used_lines(policy, basis):
+        if not may_fit(line, words):
+            continue
+        for asked in (line.when, line.unless or Conditions()):
+            for name, intervals in asked.numbers.items():
+                ends = [
+                    end
+                    for low, high in intervals
+                    for end in (None if low is None else low - 1, high)
+                    if end is not None
+                ]
+                if name == "amount":
+                    key = amount_in(line, basis)
+                    cut(key, _sum(key), *ends)
+                else:
+                    cut(("number", name), _number(policy, name), *ends)
+    if basis == OWED:
+        for owing in policy.owed:
+            if may_fit(owing, words):
+                cut(("due", owing.id), _due(policy, owing), -1)
+        return _sorted_meters(cuts, reads)
+    for authority in policy.authority:
+        if may_fit(authority, words):
+            for row, remedies in (("total", ALL), (str(words["remedy"]), (str(words["remedy"]),))):
+                key = ("sum", remedies, GOODWILL)
+                for cell in authority.up_to.get(row, ()):
+                    if isinstance(cell, int):
+                        cut(key, _sum(key), cell)
+    for ceiling in policy.ceilings:
+        if may_fit(ceiling, words):
+            if ceiling.of is None and ceiling.per is None:
+                key = ceiling_sum(ceiling)
+                cut(key, _sum(key), ceiling.amount or 0)
+            else:
+                cut(("slack", ceiling.id), _slack(policy, ceiling), -1)
+    for budget in policy.budgets:
+        if may_fit(budget, words):
+            if budget.amount is not None:
+                cut(("budget", budget.id), _budget(budget.id), budget.amount)
+            if budget.times is not None:
+                cut(("times", budget.id), _times(budget), budget.times)
+    return _sorted_meters(cuts, reads)
+
+
+def _sorted_meters(cuts: Mapping[Reading, set[int]], reads: Mapping[Reading, Read]) -> tuple[Meter, ...]:
+    return tuple(Meter(key, reads[key], tuple(sorted(values))) for key, values in sorted(cuts.items(), key=str))
+
+
+def _sum(key: Reading) -> Read:
+    _, remedies, basis = key  # type: ignore[misc]
+
+    def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
+        if not amount:
+            return 0
+        if not usage.on_case and not usage.owed_on_case:
+            return amount
+        return amount + on_case(usage, remedies, basis)
+
+    return read
+
+
+def _number(policy: Policy, name: str) -> Read:
+    return lambda amount, request, usage: number(policy, request, name)
+
+
+def _slack(policy: Policy, line) -> Read:  # type: ignore[no-untyped-def]
+    key = ceiling_sum(line)
+
+    def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
+        if not amount:
+            return 0
+        limit = limit_of(policy, line, request)
+        return -1 if limit is None else limit - amount - on_case(usage, key[1], key[2])  # type: ignore[misc,arg-type]
+
+    return read
+
+
+def _due(policy: Policy, line) -> Read:  # type: ignore[no-untyped-def]
+    return lambda amount, request, usage: due_of(policy, line, request, usage) - amount if amount else 0
+
+
+def _budget(line: str) -> Read:
+    def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
+        used = usage.used.get(line)
+        return amount + (used.amount if used else 0) if amount else 0
+
+    return read
+
+
+def _times(line) -> Read:  # type: ignore[no-untyped-def]
+    return lambda amount, request, usage: times_with(line, usage) if amount else 0
+
+
+# --- all cells --------------------------------------------------------------------------------------------------------
+
+
+def word_samples(policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> Iterator[dict[str, Word | None]]:
+    """One choice of words for every combination of classes that a request may have."""
+    names = list(classes)
+    choices: list[list[Word | None]] = []
+    for name in names:
+        by_code: dict[int, Word | None] = {}
+        if name not in ("remedy", "basis"):
+            by_code[NOT_GIVEN] = None
+        for word, code in classes[name].items():
+            by_code.setdefault(code, word)
+        known = policy.words.known(name)
+        listed: Sequence[Word] = (True, False) if policy.words.is_flag(name) else known or ("another word",)
+        for word in listed:
+            by_code.setdefault(classes[name].get(word, IN_NO_LIST), word)
+        choices.append(list(by_code.values()))
+    for combination in itertools.product(*choices):
+        yield dict(zip(names, combination, strict=True))
+
+
+def cells(policy: Policy, words: Words) -> Iterator[dict[Reading, int | None]]:
+    """One set of readings for every cell with these words, whether or not a single request can have them all."""
+    measured = meters(policy, words)
+    for values in itertools.product(*(meter.samples for meter in measured)):
+        yield dict(zip((meter.key for meter in measured), values, strict=True))

@@ -1,0 +1,207 @@
+"""The policy as rules for durable-rules: codes for words, fields for readings, one rule for each finding.
+
+Words that stand in the same lists are one class and share a code. 0 is a word that is not given, 1 a word that no line
+names; neither is in any list.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from recovery_engine.model import GOODWILL, OWED
+from recovery_engine.policy.schema import CeilingLine, Conditions, Line, Policy
+from recovery_engine.policy.words import Interval
+from recovery_engine.rules.durable import Expression, Network, Rule, RulesetTooLarge
+from recovery_engine.rules.readings import ALL, Reading, Words, amount_in, ceiling_sum, clamp
+from recovery_engine.rules.reference import Finding, Match
+
+NOT_GIVEN, IN_NO_LIST = 0, 1
+OWN = "own"
+"""The basis of a sum in the request's own basis: one field for a line that serves both."""
+
+Word = str | bool
+
+
+def word_classes(policy: Policy) -> dict[str, dict[Word, int]]:
+    """For each field that holds a word, the class of every word that some line names."""
+    lists: dict[str, dict[tuple[Word, ...], None]] = {"remedy": {}, "basis": {(GOODWILL,): None, (OWED,): None}}
+    for line in policy.lines():
+        for asked in (line.when, line.unless or Conditions()):
+            for name, words in asked.words.items():
+                lists.setdefault(name, {})[words] = None
+    # A row and an owed line name one remedy; a budget and a ceiling add up the ones they name.
+    rows = [row for line in policy.authority for row in line.up_to if row != "total"]
+    for remedy in (*rows, *(line.remedy for line in policy.owed)):
+        lists["remedy"][(remedy,)] = None
+    for category in policy.reason_codes:
+        lists.setdefault("category", {})[(category,)] = None
+    classes: dict[str, dict[Word, int]] = {}
+    for name, named in lists.items():
+        codes: dict[tuple[bool, ...], int] = {}
+        classes[name] = {}
+        for word in dict.fromkeys(word for words in named for word in words):
+            membership = tuple(word in words for words in named)
+            classes[name][word] = codes.setdefault(membership, len(codes) + IN_NO_LIST + 1)
+    return classes
+
+
+class Encoding:
+    """One policy in durable-rules. ``match`` gives what ``reference.match`` gives; ``ruleset_count`` says in how many."""
+
+    def __init__(self, policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> None:
+        """Raises RulesetTooLarge where the policy is beyond what durable-rules can hold safely."""
+        self._policy = policy
+        self._classes = classes
+        self._fields: dict[str | Reading, str] = {}
+        self._findings: dict[str, Finding] = {}
+        self._network = Network(list(self._rules()))
+
+    def match(self, words: Words, readings: Mapping[Reading, int | None]) -> Match:
+        """Every finding about one cell, by durable-rules. Raises MatcherFault."""
+        basis = str(words["basis"])
+        message = {}
+        for name, field in self._fields.items():
+            if isinstance(name, str):
+                word = words.get(name)
+                message[field] = NOT_GIVEN if word is None else self._classes[name].get(word, IN_NO_LIST)
+                continue
+            key: Reading = ("sum", name[1], basis) if len(name) == 3 and name[2] == OWN else name  # type: ignore[assignment]
+            value = readings.get(key)
+            if name[0] == "number":
+                message[self._known(field)] = 0 if value is None else 1
+            message[field] = 0 if value is None else clamp(value)
+        return frozenset(self._findings[name] for name in self._network.fitting(message))
+
+    def close(self) -> None:
+        """Free the rulesets."""
+        self._network.close()
+
+    # --- rules ---
+
+    def _rules(self) -> Iterator[Rule]:
+        policy = self._policy
+        for section in (policy.deny, policy.requires, policy.someone_else):
+            for line in section:
+                yield self._rule(("fits", line.id), self._fits(line))
+        goodwill: Expression = ("==", self._word_field("basis"), self._classes["basis"][GOODWILL])
+        for line in (*policy.authority, *policy.ceilings, *policy.budgets, *policy.four_eyes):
+            yield self._rule(("fits", line.id), ("and", goodwill, self._fits(line)))
+        for line in policy.authority:
+            for row, cells in line.up_to.items():
+                total = self._field(("sum", ALL if row == "total" else (row,), GOODWILL))
+                fits = self._fits(line) if row == "total" else ("and", self._is_remedy(row), self._fits(line))
+                for limit in dict.fromkeys(cell for cell in cells if isinstance(cell, int)):
+                    within: Expression = ("<=", total, limit)
+                    group = 0 if row == "total" else self._classes["remedy"][row]
+                    yield self._rule(("within", line.id, row, limit), ("and", goodwill, fits, within), group)
+        for ceiling in policy.ceilings:
+            yield self._rule(("over", ceiling.id), ("and", goodwill, self._fits(ceiling), self._over(ceiling)))
+        for budget in policy.budgets:
+            for kind, reading, limit_or_none in (("over", "budget", budget.amount), ("often", "times", budget.times)):
+                if limit_or_none is not None:
+                    over: Expression = (">", self._field((reading, budget.id)), limit_or_none)
+                    yield self._rule((kind, budget.id), ("and", goodwill, self._fits(budget), over))
+        owed: Expression = ("==", self._word_field("basis"), self._classes["basis"][OWED])
+        for owing in policy.owed:
+            fits = ("and", owed, self._is_remedy(owing.remedy), self._fits(owing))
+            yield self._rule(("fits", owing.id), fits, self._classes["remedy"][owing.remedy])
+            covered: Expression = (">=", self._field(("due", owing.id)), 0)
+            yield self._rule(("covers", owing.id), ("and", fits, covered), self._classes["remedy"][owing.remedy])
+
+    def _rule(self, finding: Finding, when: Expression, group: int = 0) -> Rule:
+        name = f"{'/'.join(map(str, finding))}"
+        self._findings[name] = finding
+        return Rule(name, when, group)
+
+    def _over(self, line: CeilingLine) -> Expression:
+        if line.of is None and line.per is None:
+            assert line.amount is not None
+            return (">", self._field(ceiling_sum(line)), line.amount)
+        return ("<", self._field(("slack", line.id)), 0)
+
+    def _is_remedy(self, remedy: str) -> Expression:
+        return ("==", self._word_field("remedy"), self._classes["remedy"][remedy])
+
+    def _fits(self, line: Line) -> Expression:
+        when = self._all_of(line, line.when)
+        return when if line.unless is None else ("and", when, self._not_all_of(line, line.unless))
+
+    def _all_of(self, line: Line, asked: Conditions) -> Expression:
+        tests: list[Expression] = []
+        for name, words in asked.words.items():
+            field = self._word_field(name)
+            tests.append(("or", *(("==", field, code) for code in self._codes(name, words))))
+        for name, intervals in asked.numbers.items():
+            field, known = self._number_field(line, name)
+            inside: Expression = ("or", *(self._inside(field, interval) for interval in intervals))
+            tests.append(("and", ("==", known, 1), inside) if known else inside)
+        return ("and", *tests)
+
+    def _not_all_of(self, line: Line, asked: Conditions) -> Expression:
+        tests: list[Expression] = []
+        for name, words in asked.words.items():
+            field = self._word_field(name)
+            tests.append(("and", *(("!=", field, code) for code in self._codes(name, words))))
+        for name, intervals in asked.numbers.items():
+            field, known = self._number_field(line, name)
+            outside: Expression = ("and", *(self._outside(field, interval) for interval in intervals))
+            tests.append(("or", ("==", known, 0), outside) if known else outside)
+        return ("or", *tests)
+
+    def _inside(self, field: str, interval: Interval) -> Expression:
+        low, high = interval
+        if low == high and low is not None:
+            return ("==", field, low)
+        ends: list[Expression] = []
+        if low is not None:
+            ends.append((">=", field, low))
+        if high is not None:
+            ends.append(("<=", field, high))
+        return ("and", *ends)
+
+    def _outside(self, field: str, interval: Interval) -> Expression:
+        low, high = interval
+        if low == high and low is not None:
+            return ("!=", field, low)
+        ends: list[Expression] = []
+        if low is not None:
+            ends.append(("<", field, low))
+        if high is not None:
+            ends.append((">", field, high))
+        return ("or", *ends)
+
+    def _codes(self, name: str, words: tuple[Word, ...]) -> list[int]:
+        return sorted({self._classes[name][word] for word in words})
+
+    # --- fields ---
+
+    def _number_field(self, line: Line, name: str) -> tuple[str, str]:
+        """The field of a number, and the field that says whether it is known; a sum always is."""
+        if name == "amount":
+            return self._field(("sum", amount_in(line, OWN)[1], OWN)), ""  # type: ignore[arg-type]
+        field = self._field(("number", name))
+        return field, self._known(field)
+
+    def _word_field(self, name: str) -> str:
+        built_in = name in ("remedy", "category", "severity", "site", "basis")
+        return self._take(name, name if built_in else None, "fact", 100)
+
+    def _field(self, reading: Reading) -> str:
+        kind = reading[0]
+        if kind == "number":
+            return self._take(reading, "bill" if reading[1] == "bill" else None, "fact", 100)
+        family: Literal["sum", "slack", "budget", "times"] = "slack" if kind == "due" else kind  # type: ignore[assignment]
+        return self._take(reading, None, family, {"sum": 64, "slack": 64, "budget": 32, "times": 32}[family])
+
+    def _known(self, field: str) -> str:
+        return "bill_known" if field == "bill" else f"known{field.removeprefix('fact')}"
+
+    def _take(self, key: str | Reading, name: str | None, family: str, size: int) -> str:
+        if key not in self._fields:
+            taken = sum(field.startswith(family) for field in self._fields.values())
+            if name is None and taken >= size:
+                what = {"fact": "facts", "sum": "different sums", "slack": "limits by bill or number"}.get(
+                    family, family
+                )
+                raise RulesetTooLarge(f"the policy reads more than {size} {what}")
+            self._fields[key] = name or f"{family}{taken:02d}"
+        return self._fields[key]

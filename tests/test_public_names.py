@@ -1,0 +1,81 @@
+"""The public surface of the library: a name is added or taken away here, on purpose, or not at all."""
+
+import enum
+import inspect
+from dataclasses import dataclass
+
+import pydantic
+import pytest
+
+import recovery_engine
+
+EXPECTED = [
+    "Decision",
+    "Diagnostic",
+    "Flip",
+    "Interval",
+    "InvalidRequest",
+    "Money",
+    "Outcome",
+    "Policy",
+    "PolicyError",
+    "Reason",
+    "RecoveryError",
+    "RecoveryRequest",
+    "Usage",
+    "check_policy",
+    "decide",
+    "load_policy",
+]
+
+
+def test_the_public_names_are_the_agreed_ones() -> None:
+    assert list(recovery_engine.__all__) == EXPECTED
+
+
+def test_the_public_names_are_sorted() -> None:
+    assert list(recovery_engine.__all__) == sorted(set(recovery_engine.__all__))
+
+
+@pytest.mark.parametrize("name", recovery_engine.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert hasattr(recovery_engine, name)
+
+
+@pytest.mark.parametrize("name", recovery_engine.__all__)
+def test_every_public_class_and_function_says_what_it_is_for(name: str) -> None:
+    thing = getattr(recovery_engine, name)
+    if inspect.isclass(thing) or inspect.isroutine(thing):
+        assert own_docstring(thing), f"`{name}` has no docstring of its own"
+
+
+def own_docstring(thing: object) -> str | None:
+    """The docstring its author wrote: not inherited, and not the signature that `dataclass` writes."""
+    text = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    if not text or text.startswith(f"{getattr(thing, '__name__', '')}("):
+        return None
+    return str(text)
+
+
+def test_a_docstring_counts_only_if_somebody_wrote_it() -> None:
+    class Written:
+        """Said."""
+
+    class Inherited(Written):
+        pass
+
+    class Unsaid(enum.Enum):
+        ONE = 1
+
+    @dataclass
+    class Generated:
+        one: int
+
+    class Model(pydantic.BaseModel):
+        one: int
+
+    assert own_docstring(Written) == "Said."
+    assert own_docstring(Inherited) is None
+    assert own_docstring(Unsaid) is None
+    assert own_docstring(Generated) is None
+    assert own_docstring(Model) is None
