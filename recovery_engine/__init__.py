@@ -48,6 +48,7 @@ __all__ = [
     "Rung",
     "Usage",
     "Used",
+    "__version__",
     "authority_card",
     "check_policy",
     "check_policy_file",

@@ -1,5 +1,6 @@
-"""Decide a recovery request: approve on the spot, escalate to the lowest sufficient authority, deny, or ask for proof."""
+"""Decide a recovery request: approve on the spot, escalate to the lowest sufficient authority, or deny."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date
 from threading import Lock
@@ -7,16 +8,17 @@ from typing import Any
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError
 from recovery_engine.explain import Explainer
-from recovery_engine.model import FAULT, NO_USAGE, OWED, Decision, Money, Outcome, RecoveryRequest, Rung, Usage
-from recovery_engine.money import MAX_MINOR
+from recovery_engine.model import FAULT, NO_USAGE, OWED, Decision, Outcome, RecoveryRequest, Rung, Usage
+from recovery_engine.money import MAX_MINOR, Money
 from recovery_engine.policy.reading import MISSING, problem, problems_of
 from recovery_engine.policy.schema import Policy
 from recovery_engine.rules import durable, reference
 from recovery_engine.rules.cells import BUILT_IN_WORDS, facts_read, may_fit, meters, used_lines
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word, word_classes
-from recovery_engine.rules.fold import Proof, Ruling, fold
-from recovery_engine.rules.readings import Reading, due_of
-from recovery_engine.rules.room import Room, highest_owed, room_of
+from recovery_engine.rules.fold import Proof, Ruling, fold, missing_proof
+from recovery_engine.rules.readings import Reading
+from recovery_engine.rules.reference import Match
+from recovery_engine.rules.room import Room, blocking_lines, highest_owed, room_of
 
 _MOST_POLICIES = 64
 _MOST_SEATS = 20_000
@@ -74,6 +76,10 @@ def matcher_in_service() -> tuple[str, str]:
     return ("both", "") if durable.AVAILABLE else ("reference", durable.WHY_NOT)
 
 
+# By identity, because 1 == True: a flag is true, false or not given, and nothing that merely equals one.
+_FLAGS = {id(True): True, id(False): False, id(None): None}
+
+
 class _AnyWord(dict[Any, int]):
     """Codes of words where the policy lists none: any text will do."""
 
@@ -94,6 +100,7 @@ class Compiled:
         self.matcher = matcher_in_service()[0]
         self._seats: dict[tuple[Any, ...], Seat] = {}
         self._codes = {name: self._codes_of(name) for name in BUILT_IN_WORDS}
+        self._remedies, self._categories, self._severities, self._sites, self._bases = self._codes.values()
         self._ranks = {role: rank for rank, role in enumerate(policy.ladder)}
         facts = self.rules.facts
         self._flags = tuple(name for name, fact in facts.items() if fact.kind == "flag")
@@ -111,9 +118,9 @@ class Compiled:
         ruling, room = seat.ruling(request, usage)
         policy, ladder = self.policy, self.policy.ladder
         most = room.most(request, usage)
-        lines, due = ruling.lines, None
+        lines, rungs, due = ruling.lines, ruling.rungs, None
         if room.basis == OWED:
-            lines, due = self._owed(ruling, request, usage)
+            lines, rungs, due = self._owed(ruling, request, usage)
         return Decision(
             ruling.outcome,
             request,
@@ -121,7 +128,7 @@ class Compiled:
             None if ruling.second is None else ladder[ruling.second],
             ruling.needs,
             lines,
-            ruling.rungs,
+            rungs,
             None if most is None else Money(most, policy.currency),
             due,
             policy.ref,
@@ -129,13 +136,18 @@ class Compiled:
             Explainer(self, seat, ruling, request, usage),
         )
 
-    def _owed(self, ruling: Ruling, request: RecoveryRequest, usage: Usage) -> tuple[tuple[str, ...], Money]:
-        """The deciding lines with only the owed line that counts, and what is due by it."""
-        fitting = tuple(cap.line for cap in ruling.caps)
-        line = highest_owed(self.rules, fitting, request, usage)
-        due = 0 if line is None else max(0, due_of(self.rules, line, request, usage))
-        lines = tuple(name for name in ruling.lines if name not in fitting or (line is not None and name == line.id))
-        return lines, Money(due, self.policy.currency)
+    def _owed(
+        self, ruling: Ruling, request: RecoveryRequest, usage: Usage
+    ) -> tuple[tuple[str, ...], tuple[Rung, ...], Money]:
+        """The deciding lines and rungs with only the owed line that counts, and what is due by it."""
+        fitting = {cap.line for cap in ruling.caps}
+        highest, due = highest_owed(self.rules, fitting, request, usage)
+
+        def that_count(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name not in fitting or name == highest)
+
+        rungs = tuple(Rung(rung.role, that_count(rung.stopped_by)) for rung in ruling.rungs)
+        return that_count(ruling.lines), rungs, Money(due, self.policy.currency)
 
     def where(self, line: str) -> str:
         """``file:line`` of a deciding line."""
@@ -156,25 +168,23 @@ class Compiled:
         raise InvalidRequest(self._problems(request, usage))
 
     def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
-        codes, facts = self._codes, request.facts
-        key: list[Any] = [
+        """The seat's name; raises KeyError or TypeError where a word is not known."""
+        facts = request.facts
+        key = [
             self._ranks[request.role],
-            codes["remedy"][request.remedy],
-            codes["basis"][request.basis],
-            codes["category"][request.category],
-            codes["severity"][request.severity],
-            codes["site"][request.site],
+            self._remedies[request.remedy],
+            self._bases[request.basis],
+            self._categories[request.category],
+            self._severities[request.severity],
+            self._sites[request.site],
             request.evidence & self._evidence if self._evidence else None,  # type: ignore[operator]
             request.note is not None and bool(request.note.strip()),
             request.reason is not None,
         ]
-        for name in self._flags:
-            value = facts.get(name)
-            if value is not True and value is not False and value is not None:
-                raise KeyError(name)
-            key.append(value)
         for name, words in self._word_facts:
             key.append(words[facts.get(name)])
+        for name in self._flags:
+            key.append(_FLAGS[id(facts.get(name))])
         return tuple(key)
 
     def _numbers_valid(self, request: RecoveryRequest, usage: Usage) -> bool:
@@ -235,7 +245,9 @@ class Compiled:
         codes: dict[Any, int] = (
             _AnyWord(classes) if known is None else {word: classes.get(word, IN_NO_LIST) for word in known}
         )
-        if name not in ("remedy", "basis") and not (known is not None and name in BUILT_IN_WORDS and name in classes):
+        if name not in ("remedy", "basis") and not (
+            known is not None and name in BUILT_IN_WORDS and name in self.classes
+        ):
             codes[None] = NOT_GIVEN
         return codes
 
@@ -281,19 +293,17 @@ class Compiled:
 
     # --- from a cell to its ruling ---
 
-    def rule(self, seat: "Seat", readings: Mapping[Reading, int | None], at_no_cost: bool) -> Ruling:
-        """The ruling on a cell, on which both matchers must agree; otherwise the top of the ladder is asked."""
-        found = reference.match(self.rules, seat.words, readings)
-        if self.encoding is not None:
-            try:
-                agreed = self.encoding.match(seat.words, readings) == found
-            except (durable.MatcherFault, ValueError, MemoryError):
-                agreed = False
-            if not agreed:
-                return self._fault()
-        return fold(self.rules, seat.words, found, seat.rank, at_no_cost, seat.proof)
+    def found(self, words: Mapping[str, Word | None], readings: Mapping[Reading, int | None]) -> Match | None:
+        """What both matchers find on a cell; None where they do not agree or durable-rules fails."""
+        found = reference.match(self.rules, words, readings)
+        if self.encoding is None:
+            return found
+        try:
+            return found if self.encoding.match(words, readings) == found else None
+        except (durable.MatcherFault, ValueError, MemoryError):
+            return None
 
-    def _fault(self) -> Ruling:
+    def fault(self) -> Ruling:
         """Fail closed: nobody may on the spot, the top of the ladder is asked."""
         rungs = tuple(Rung(role, (FAULT,)) for role in self.policy.ladder)
         return Ruling(Outcome.ESCALATE, len(rungs) - 1, None, (), (FAULT,), rungs, (), (), True)
@@ -315,36 +325,56 @@ class Seat:
     """Where requests with the same words, role and proof sit: what to read about them, and the rulings so far."""
 
     def __init__(self, compiled: Compiled, request: RecoveryRequest) -> None:
+        rules = compiled.rules
         self.compiled = compiled
-        self.words = compiled.words_of(request)
+        self.words: Mapping[str, Word | None] = compiled.words_of(request)
         self.rank = compiled.policy.rank(request.role)
-        self.proof = compiled.proof_of(request)
-        self.meters = meters(compiled.rules, self.words)
+        self.meters = meters(rules, self.words)
+        self._proof = compiled.proof_of(request)
         self._asked = tuple(compiled.facts_asked(self.words))
+        self._blocking = blocking_lines(rules, self.words, self.rank, self._proof)
+        self._reason_missing = bool(missing_proof(rules, (), self.words, self._proof, self.rank))
         self._bands = tuple((meter.read, meter.band) for meter in self.meters)
-        self._rulings: dict[tuple[int, ...], tuple[Ruling, Room]] = {}
+        self._rulings: dict[tuple[int, ...], Ruled] = {}
+        # On a case that had nothing yet, every sum is the amount: one band of all their cuts will do.
+        sums = [meter for meter in self.meters if meter.key[0] in ("sum", "budget")]
+        self._cuts = sorted({cut for meter in sums for cut in meter.cuts})
+        self._other_bands = tuple((meter.read, meter.band) for meter in self.meters if meter not in sums)
+        self._first_rulings: dict[tuple[int, ...], Ruled] = {}
 
     def has_facts(self, request: RecoveryRequest) -> bool:
         """Whether the facts that its lines read are all there."""
         facts = request.facts
         return all(facts.get(name) is not None for name in self._asked)
 
-    def readings(self, request: RecoveryRequest, usage: Usage) -> dict[Reading, int | None]:
-        """The numbers that lines compare."""
-        amount = request.amount.minor
-        return {meter.key: meter.read(amount, request, usage) for meter in self.meters}
-
-    def ruling(self, request: RecoveryRequest, usage: Usage) -> tuple[Ruling, Room]:
+    def ruling(self, request: RecoveryRequest, usage: Usage) -> "Ruled":
         """The ruling on the request's cell, from memory or by both matchers, and the room it leaves."""
         amount = request.amount.minor
-        cell = (amount == 0, *[band(read(amount, request, usage)) for read, band in self._bands])
-        known = self._rulings.get(cell)
-        if known is None:
-            readings = self.readings(request, usage)
-            ruling = self.compiled.rule(self, readings, amount == 0)
-            known = ruling, room_of(self.compiled.rules, self.words, readings, ruling, self.rank, self.proof)
-            if ruling.lines != (FAULT,):  # a fault may pass: it is not remembered
-                if len(self._rulings) >= _MOST_CELLS_OF_A_SEAT:
-                    self._rulings.clear()
-                self._rulings[cell] = known
-        return known
+        if usage.on_case or usage.owed_on_case or usage.used:
+            cell = (amount == 0, *[band(read(amount, request, usage)) for read, band in self._bands])
+            return self._rulings.get(cell) or self._rule(self._rulings, cell, request, usage)
+        first = (
+            bisect_left(self._cuts, amount) if amount else -1,
+            *[band(read(amount, request, usage)) for read, band in self._other_bands],
+        )
+        return self._first_rulings.get(first) or self._rule(self._first_rulings, first, request, usage)
+
+    def _rule(
+        self, rulings: "dict[tuple[int, ...], Ruled]", cell: tuple[int, ...], request: RecoveryRequest, usage: Usage
+    ) -> "Ruled":
+        amount, rules = request.amount.minor, self.compiled.rules
+        readings = {meter.key: meter.read(amount, request, usage) for meter in self.meters}
+        match = self.compiled.found(self.words, readings)
+        if match is None:  # a fault may pass: it is not remembered
+            ruling, match = self.compiled.fault(), frozenset()
+        else:
+            ruling = fold(rules, self.words, match, self.rank, amount == 0, self._proof)
+        room = room_of(rules, self.words, readings, match, ruling, self._blocking, self._reason_missing)
+        if ruling.lines != (FAULT,):
+            if len(rulings) >= _MOST_CELLS_OF_A_SEAT:
+                rulings.clear()
+            rulings[cell] = ruling, room
+        return ruling, room
+
+
+Ruled = tuple[Ruling, Room]

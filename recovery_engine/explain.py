@@ -17,13 +17,12 @@ from recovery_engine.model import (
     Alternative,
     Decision,
     Flip,
-    Money,
     Outcome,
     Reason,
     RecoveryRequest,
     Usage,
 )
-from recovery_engine.money import MAX_MINOR, format_minor
+from recovery_engine.money import MAX_MINOR, Money, format_minor
 from recovery_engine.policy.schema import (
     AuthorityLine,
     BudgetLine,
@@ -92,7 +91,7 @@ def duration(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Explainer:
     """Explains one decision."""
 
@@ -116,11 +115,9 @@ class Explainer:
                 row, had, limit, text = self._authority(line)
                 what = "amount" if row else ""
             case CeilingLine():
-                what, had, limit = (
-                    "amount",
-                    self._sum(*ceiling_sum(line)[1:]),
-                    limit_of(self.decider.rules, line, self.request),
-                )  # type: ignore[misc]
+                _, remedies, basis = ceiling_sum(line)
+                what, had = "amount", self._sum(remedies, basis)
+                limit = limit_of(self.decider.rules, line)(self.request)
                 text = f"{limit_in_words(line, self.money)} is the ceiling" + (
                     f", here {self.money(limit)}; this would make {self.money(had)}"
                     if limit is not None
@@ -129,7 +126,7 @@ class Explainer:
             case BudgetLine():
                 what, had, limit, text = self._budget(line)
             case OwedLine():
-                due = max(0, due_of(self.decider.rules, line, self.request, self.usage))
+                due = max(0, due_of(self.decider.rules, line)(self.request, self.usage))
                 what, had, limit = "amount", self.request.amount.minor, due
                 text = f"{limit_in_words(line, self.money)} is owed; {self.money(due)} of it is still due"
             case RequiresLine():
@@ -202,7 +199,7 @@ class Explainer:
         if name == REASON_CODES:
             codes = self.decider.policy.reason_codes.get(self.request.category or "", ())
             return f"{self.request.category} needs a reason code: {', '.join(codes)}"
-        return "the rule engine could not be trusted with this request, so it goes to the top; the fault should be reported"
+        return "the rule engine could not be trusted here, so it goes to the top; the fault should be reported"
 
     def _sum(self, remedies: tuple[str, ...], basis: str) -> int:
         amount = self.request.amount.minor
@@ -280,12 +277,13 @@ class Explainer:
         rules, basis = self.decider.rules, self.request.basis
         for line in rules.ceilings if basis == GOODWILL else rules.owed:
             if isinstance(line, CeilingLine):
-                needed = self._sum(*ceiling_sum(line)[1:])  # type: ignore[misc]
+                _, remedies, of_basis = ceiling_sum(line)
+                needed = self._sum(remedies, of_basis)
             else:
                 needed = (
                     self.request.amount.minor
-                    + (limit_of(rules, line, self.request) or 0)
-                    - due_of(rules, line, self.request, self.usage)
+                    + (limit_of(rules, line)(self.request) or 0)
+                    - due_of(rules, line)(self.request, self.usage)
                 )
             if line.of == name and line.percent:
                 yield from (-(-needed * 10000 // line.percent) + step for step in (-1, 0))

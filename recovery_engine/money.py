@@ -10,13 +10,21 @@ from recovery_engine.errors import Diagnostic, InvalidRequest
 
 # Digits after the decimal point where they are not two. Source: ISO 4217, list one (table A.1). CLDR, and so babel,
 # says 0 for some of these and for several two-digit currencies, because it describes cash in shops, not accounts.
-_DIGITS = dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0)
-_DIGITS |= dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
-_DIGITS |= dict.fromkeys(["CLF", "UYW"], 4)
+_DIGITS: dict[str, int] = dict.fromkeys(
+    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+)
+_DIGITS |= dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
+_DIGITS |= dict.fromkeys("CLF UYW".split(), 4)
 
 CURRENCIES = frozenset(
-    ["AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CLF", "CLP", "CNY", "COP", "COU", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "USN", "UYI", "UYU", "UYW", "UZS", "VED", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG"]
+    """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF
+    CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF
+    GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD
+    LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP
+    PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP
+    TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG""".split()
 )
+"""The codes of money in use, funds codes included. Source: ISO 4217, list one."""
 
 MAX_MINOR = 2**53 - 1
 """The largest amount, in minor units, inclusive: beyond it JSON readers and the rule network lose exactness."""
@@ -51,9 +59,8 @@ class Money:
         try:
             if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
                 raise NotAnAmount(f"an amount is text, an int or a Decimal, not a {type(amount).__name__}", "quote it")
-            return cls(
-                parse_amount(format(amount, "f") if isinstance(amount, Decimal) else str(amount), currency), currency
-            )
+            text = format(amount, "f") if isinstance(amount, Decimal) else str(amount)
+            return cls(parse_amount(text, currency), currency)
         except NotAnAmount as problem:
             raise InvalidRequest([Diagnostic("RQ002", "error", "amount", problem.message, problem.help)]) from None
 
@@ -89,7 +96,8 @@ def parse_amount(text: str, currency: str) -> int:
             f"`{_short(text)}` has more than {digits} decimals, which {currency} does not have",
             f"write `{_short(down)}`",
         )
-    if len(whole) > 16 or (minor := int(whole) * 10**digits + int(fraction.ljust(digits, "0") or 0)) > MAX_MINOR:
+    minor = int(whole[:20] + fraction.ljust(digits, "0"))
+    if len(whole) > 20 or minor > MAX_MINOR:
         raise NotAnAmount(f"`{_short(text)}` is too large", f"at most {format_minor(MAX_MINOR, currency)}")
     return minor
 

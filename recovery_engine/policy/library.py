@@ -181,5 +181,6 @@ def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
                 site for site in our_sites or their_sites or ["any"] if _serves(theirs, site) and _serves(ours, site)
             ]
             if shared:
-                message = f"`{ours.policy}` and `{theirs.policy}` are both in force at {shared[0]} on {max(one.first, other.first)}"
+                day = max(one.first, other.first)
+                message = f"`{ours.policy}` and `{theirs.policy}` are both in force at {shared[0]} on {day}"
                 yield _unreadable(theirs.where(""), message, "list each site in one policy only")

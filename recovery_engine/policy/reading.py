@@ -1,12 +1,12 @@
-"""Requests: what is wrong with one, all at once, and reading one from text (a CSV row, JSON, flags, an embedded test)."""
+"""Requests: what is wrong with one, all at once, and reading one from text: a CSV row, JSON, flags, a test."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, did_you_mean
-from recovery_engine.model import FactValue, Money, RecoveryRequest, Usage, Used
-from recovery_engine.money import MAX_MINOR, format_minor
+from recovery_engine.model import FactValue, RecoveryRequest, Usage, Used
+from recovery_engine.money import MAX_MINOR, Money, format_minor
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.words import (
     REQUEST_FIELDS,
@@ -55,10 +55,11 @@ def problems_of(policy: Policy, request: RecoveryRequest, usage: Usage) -> Itera
     yield from _money_problems("amount", request.amount, policy.currency)
     if request.bill is not None:
         yield from _money_problems("bill", request.bill, policy.currency)
-    if not isinstance(request.facts, Mapping):
+    facts: object = request.facts
+    if not isinstance(facts, Mapping):
         yield problem(ILL_TYPED, "facts", "facts are a mapping", "give {name: value}")
     else:
-        for name, value in request.facts.items():
+        for name, value in facts.items():
             if name not in words.facts:
                 yield problem(UNKNOWN_NAME, str(name), f"unknown fact `{name}`", did_you_mean(str(name), words.facts))
             else:
@@ -103,24 +104,25 @@ def _fact_problems(name: str, value: object, fact: Fact, words: Words) -> Iterat
 
 
 def _reason_problems(policy: Policy, request: RecoveryRequest) -> Iterator[Diagnostic]:
-    if request.reason is None or not policy.reason_codes:
+    reason: object = request.reason
+    if reason is None or not policy.reason_codes:
         return
-    if not isinstance(request.reason, str):
+    if not isinstance(reason, str):
         yield problem(ILL_TYPED, "reason", "a reason code is text", "give it as text")
-    elif request.reason not in (codes := policy.reason_codes.get(request.category or "", ())):
-        where = f" for {request.category}" if request.category else ""
-        yield problem(
-            UNKNOWN_WORD,
-            "reason",
-            f"`{request.reason}` is not a reason code{where}",
-            did_you_mean(request.reason, codes),
-        )
+        return
+    category = request.category if isinstance(request.category, str) else ""
+    codes = policy.reason_codes.get(category, ())
+    if reason not in codes:
+        message = f"`{reason}` is not a reason code{f' for {category}' if category else ''}"
+        yield problem(UNKNOWN_WORD, "reason", message, did_you_mean(reason, codes))
 
 
 def _proof_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
-    if request.note is not None and not isinstance(request.note, str):
+    note: object = request.note
+    if note is not None and not isinstance(note, str):
         yield problem(ILL_TYPED, "note", "a note is text", "give it as text")
-    if any(not isinstance(item, str) for item in request.evidence):
+    items: Iterable[object] = request.evidence
+    if any(not isinstance(item, str) for item in items):
         yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
 
 

@@ -56,7 +56,6 @@ class Words:
     severities: tuple[str, ...] | None = None
     sites: Mapping[str, tuple[str, ...]] | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    reason_codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     line_ids: frozenset[str] = frozenset()
     budget_ids: frozenset[str] = frozenset()
 

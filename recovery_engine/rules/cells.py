@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
-from recovery_engine.policy.schema import Conditions, Line, Policy
+from recovery_engine.policy.schema import ANYTHING, BudgetLine, CeilingLine, Conditions, Limit, Line, OwedLine, Policy
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Word
 from recovery_engine.rules.readings import (
     ALL,
     Reading,
+    SumReading,
     Words,
     amount_in,
     ceiling_sum,
     due_of,
     limit_of,
-    number,
+    number_of,
     on_case,
     times_with,
 )
@@ -67,8 +68,7 @@ def may_fit(line: Line, words: Words, names: Sequence[str] | None = None) -> boo
             words.get(name) in allowed for name, allowed in asked.words.items() if names is None or name in names
         )
 
-    remedy = getattr(line, "remedy", None)
-    if remedy is not None and remedy != words["remedy"]:
+    if isinstance(line, OwedLine) and line.remedy != words["remedy"]:
         return False
     if not holds(line.when):
         return False
@@ -84,7 +84,8 @@ def facts_read(line: Line) -> Iterator[str]:
     yield from line.when.names
     if line.unless is not None:
         yield from line.unless.names
-    yield from (name for name in (getattr(line, "of", None), getattr(line, "per", None)) if name)
+    if isinstance(line, Limit):
+        yield from (name for name in (line.of, line.per) if name)
 
 
 def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
@@ -100,7 +101,7 @@ def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
     for line in used_lines(policy, basis):
         if not may_fit(line, words):
             continue
-        for asked in (line.when, line.unless or Conditions()):
+        for asked in (line.when, line.unless or ANYTHING):
             for name, intervals in asked.numbers.items():
                 ends = [
                     end
@@ -145,48 +146,42 @@ def _sorted_meters(cuts: Mapping[Reading, set[int]], reads: Mapping[Reading, Rea
     return tuple(Meter(key, reads[key], tuple(sorted(values))) for key, values in sorted(cuts.items(), key=str))
 
 
-def _sum(key: Reading) -> Read:
-    _, remedies, basis = key  # type: ignore[misc]
-
-    def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
-        if not amount:
-            return 0
-        if not usage.on_case and not usage.owed_on_case:
-            return amount
-        return amount + on_case(usage, remedies, basis)
-
-    return read
+def _sum(key: SumReading) -> Read:
+    _, remedies, basis = key
+    return lambda amount, request, usage: amount and amount + on_case(usage, remedies, basis)
 
 
 def _number(policy: Policy, name: str) -> Read:
-    return lambda amount, request, usage: number(policy, request, name)
+    value = number_of(policy, name)
+    return lambda amount, request, usage: value(request)
 
 
-def _slack(policy: Policy, line) -> Read:  # type: ignore[no-untyped-def]
-    key = ceiling_sum(line)
+def _slack(policy: Policy, line: CeilingLine) -> Read:
+    allows, (_, remedies, basis) = limit_of(policy, line), ceiling_sum(line)
 
     def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
         if not amount:
             return 0
-        limit = limit_of(policy, line, request)
-        return -1 if limit is None else limit - amount - on_case(usage, key[1], key[2])  # type: ignore[misc,arg-type]
+        limit = allows(request)
+        return -1 if limit is None else limit - amount - on_case(usage, remedies, basis)
 
     return read
 
 
-def _due(policy: Policy, line) -> Read:  # type: ignore[no-untyped-def]
-    return lambda amount, request, usage: due_of(policy, line, request, usage) - amount if amount else 0
+def _due(policy: Policy, line: OwedLine) -> Read:
+    due = due_of(policy, line)
+    return lambda amount, request, usage: due(request, usage) - amount if amount else 0
 
 
 def _budget(line: str) -> Read:
     def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
         used = usage.used.get(line)
-        return amount + (used.amount if used else 0) if amount else 0
+        return amount if used is None else amount and amount + used.amount
 
     return read
 
 
-def _times(line) -> Read:  # type: ignore[no-untyped-def]
+def _times(line: BudgetLine) -> Read:
     return lambda amount, request, usage: times_with(line, usage) if amount else 0
 
 

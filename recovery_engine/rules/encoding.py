@@ -4,14 +4,14 @@ Words that stand in the same lists are one class and share a code. 0 is a word t
 names; neither is in any list.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 from recovery_engine.model import GOODWILL, OWED
-from recovery_engine.policy.schema import CeilingLine, Conditions, Line, Policy
+from recovery_engine.policy.schema import ANYTHING, CeilingLine, Conditions, Line, Policy
 from recovery_engine.policy.words import Interval
 from recovery_engine.rules.durable import Expression, Network, Rule, RulesetTooLarge
-from recovery_engine.rules.readings import ALL, Reading, Words, amount_in, ceiling_sum, clamp
+from recovery_engine.rules.readings import ALL, BOTH, Reading, Words, amount_in, ceiling_sum, clamp
 from recovery_engine.rules.reference import Finding, Match
 
 NOT_GIVEN, IN_NO_LIST = 0, 1
@@ -25,7 +25,7 @@ def word_classes(policy: Policy) -> dict[str, dict[Word, int]]:
     """For each field that holds a word, the class of every word that some line names."""
     lists: dict[str, dict[tuple[Word, ...], None]] = {"remedy": {}, "basis": {(GOODWILL,): None, (OWED,): None}}
     for line in policy.lines():
-        for asked in (line.when, line.unless or Conditions()):
+        for asked in (line.when, line.unless or ANYTHING):
             for name, words in asked.words.items():
                 lists.setdefault(name, {})[words] = None
     # A row and an owed line name one remedy; a budget and a ceiling add up the ones they name.
@@ -45,31 +45,43 @@ def word_classes(policy: Policy) -> dict[str, dict[Word, int]]:
 
 
 class Encoding:
-    """One policy in durable-rules. ``match`` gives what ``reference.match`` gives; ``ruleset_count`` says in how many."""
+    """One policy in durable-rules. ``match`` finds what ``reference.match`` finds."""
 
     def __init__(self, policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> None:
         """Raises RulesetTooLarge where the policy is beyond what durable-rules can hold safely."""
         self._policy = policy
         self._classes = classes
-        self._fields: dict[str | Reading, str] = {}
+        self._word_fields: dict[str, str] = {}
+        self._taken: dict[Reading, str] = {}
+        self._fields: dict[Reading, tuple[str, ...]] = {}
         self._findings: dict[str, Finding] = {}
         self._network = Network(list(self._rules()))
 
     def match(self, words: Words, readings: Mapping[Reading, int | None]) -> Match:
-        """Every finding about one cell, by durable-rules. Raises MatcherFault."""
-        basis = str(words["basis"])
+        """Every finding about one cell, by durable-rules. Raises MatcherFault.
+
+        A number that is not measured is left out: the lines that read it do not fit by their words.
+        """
         message = {}
-        for name, field in self._fields.items():
-            if isinstance(name, str):
-                word = words.get(name)
-                message[field] = NOT_GIVEN if word is None else self._classes[name].get(word, IN_NO_LIST)
-                continue
-            key: Reading = ("sum", name[1], basis) if len(name) == 3 and name[2] == OWN else name  # type: ignore[assignment]
-            value = readings.get(key)
-            if name[0] == "number":
-                message[self._known(field)] = 0 if value is None else 1
-            message[field] = 0 if value is None else clamp(value)
-        return frozenset(self._findings[name] for name in self._network.fitting(message))
+        for name, field in self._word_fields.items():
+            word = words.get(name)
+            message[field] = NOT_GIVEN if word is None else self._classes[name].get(word, IN_NO_LIST)
+        for reading, value in readings.items():
+            for field in self._fields_of(reading):
+                message[field] = 0 if value is None else clamp(value)
+                if reading[0] == "number":
+                    message[_known(field)] = 0 if value is None else 1
+        findings = self._findings
+        return frozenset([findings[name] for name in self._network.fitting(message)])
+
+    def _fields_of(self, reading: Reading) -> tuple[str, ...]:
+        """The fields that hold a reading: a sum may be asked for by its basis, and as the request's own."""
+        fields = self._fields.get(reading)
+        if fields is None:
+            keys = (reading, (*reading[:2], OWN)) if reading[0] == "sum" and reading[2:] != (BOTH,) else (reading,)
+            fields = tuple(self._taken[key] for key in keys if key in self._taken)
+            self._fields[reading] = fields
+        return fields
 
     def close(self) -> None:
         """Free the rulesets."""
@@ -79,20 +91,19 @@ class Encoding:
 
     def _rules(self) -> Iterator[Rule]:
         policy = self._policy
-        for section in (policy.deny, policy.requires, policy.someone_else):
-            for line in section:
-                yield self._rule(("fits", line.id), self._fits(line))
+        for line in (*policy.deny, *policy.requires, *policy.someone_else):
+            yield self._rule(("fits", line.id), self._fits(line))
         goodwill: Expression = ("==", self._word_field("basis"), self._classes["basis"][GOODWILL])
         for line in (*policy.authority, *policy.ceilings, *policy.budgets, *policy.four_eyes):
             yield self._rule(("fits", line.id), ("and", goodwill, self._fits(line)))
-        for line in policy.authority:
-            for row, cells in line.up_to.items():
+        for authority in policy.authority:
+            for row, cells in authority.up_to.items():
                 total = self._field(("sum", ALL if row == "total" else (row,), GOODWILL))
-                fits = self._fits(line) if row == "total" else ("and", self._is_remedy(row), self._fits(line))
+                fits = self._fits(authority) if row == "total" else ("and", self._is_remedy(row), self._fits(authority))
                 for limit in dict.fromkeys(cell for cell in cells if isinstance(cell, int)):
                     within: Expression = ("<=", total, limit)
                     group = 0 if row == "total" else self._classes["remedy"][row]
-                    yield self._rule(("within", line.id, row, limit), ("and", goodwill, fits, within), group)
+                    yield self._rule(("within", authority.id, row, limit), ("and", goodwill, fits, within), group)
         for ceiling in policy.ceilings:
             yield self._rule(("over", ceiling.id), ("and", goodwill, self._fits(ceiling), self._over(ceiling)))
         for budget in policy.budgets:
@@ -129,45 +140,23 @@ class Encoding:
         tests: list[Expression] = []
         for name, words in asked.words.items():
             field = self._word_field(name)
-            tests.append(("or", *(("==", field, code) for code in self._codes(name, words))))
+            tests.append(_any(("==", field, code) for code in self._codes(name, words)))
         for name, intervals in asked.numbers.items():
             field, known = self._number_field(line, name)
-            inside: Expression = ("or", *(self._inside(field, interval) for interval in intervals))
+            inside = _any(_inside(field, interval) for interval in intervals)
             tests.append(("and", ("==", known, 1), inside) if known else inside)
-        return ("and", *tests)
+        return _all(tests)
 
     def _not_all_of(self, line: Line, asked: Conditions) -> Expression:
         tests: list[Expression] = []
         for name, words in asked.words.items():
             field = self._word_field(name)
-            tests.append(("and", *(("!=", field, code) for code in self._codes(name, words))))
+            tests.append(_all(("!=", field, code) for code in self._codes(name, words)))
         for name, intervals in asked.numbers.items():
             field, known = self._number_field(line, name)
-            outside: Expression = ("and", *(self._outside(field, interval) for interval in intervals))
+            outside = _all(_outside(field, interval) for interval in intervals)
             tests.append(("or", ("==", known, 0), outside) if known else outside)
-        return ("or", *tests)
-
-    def _inside(self, field: str, interval: Interval) -> Expression:
-        low, high = interval
-        if low == high and low is not None:
-            return ("==", field, low)
-        ends: list[Expression] = []
-        if low is not None:
-            ends.append((">=", field, low))
-        if high is not None:
-            ends.append(("<=", field, high))
-        return ("and", *ends)
-
-    def _outside(self, field: str, interval: Interval) -> Expression:
-        low, high = interval
-        if low == high and low is not None:
-            return ("!=", field, low)
-        ends: list[Expression] = []
-        if low is not None:
-            ends.append(("<", field, low))
-        if high is not None:
-            ends.append((">", field, high))
-        return ("or", *ends)
+        return _any(tests)
 
     def _codes(self, name: str, words: tuple[Word, ...]) -> list[int]:
         return sorted({self._classes[name][word] for word in words})
@@ -177,31 +166,66 @@ class Encoding:
     def _number_field(self, line: Line, name: str) -> tuple[str, str]:
         """The field of a number, and the field that says whether it is known; a sum always is."""
         if name == "amount":
-            return self._field(("sum", amount_in(line, OWN)[1], OWN)), ""  # type: ignore[arg-type]
+            return self._field(amount_in(line, OWN)), ""
         field = self._field(("number", name))
-        return field, self._known(field)
+        return field, _known(field)
 
     def _word_field(self, name: str) -> str:
-        built_in = name in ("remedy", "category", "severity", "site", "basis")
-        return self._take(name, name if built_in else None, "fact", 100)
+        field = self._word_fields.get(name)
+        if field is None:
+            field = self._word_fields[name] = name if name in _WORDS else self._next("fact")
+        return field
 
     def _field(self, reading: Reading) -> str:
-        kind = reading[0]
-        if kind == "number":
-            return self._take(reading, "bill" if reading[1] == "bill" else None, "fact", 100)
-        family: Literal["sum", "slack", "budget", "times"] = "slack" if kind == "due" else kind  # type: ignore[assignment]
-        return self._take(reading, None, family, {"sum": 64, "slack": 64, "budget": 32, "times": 32}[family])
+        field = self._taken.get(reading)
+        if field is None:
+            family = {"number": "fact", "due": "slack"}.get(reading[0], reading[0])
+            field = self._taken[reading] = "bill" if reading == ("number", "bill") else self._next(family)
+        return field
 
-    def _known(self, field: str) -> str:
-        return "bill_known" if field == "bill" else f"known{field.removeprefix('fact')}"
+    def _next(self, family: str) -> str:
+        taken = sum(field.startswith(family) for field in (*self._taken.values(), *self._word_fields.values()))
+        size, what = _FAMILIES[family]
+        if taken >= size:
+            raise RulesetTooLarge(f"the policy reads more than {size} {what}")
+        return f"{family}{taken:02d}"
 
-    def _take(self, key: str | Reading, name: str | None, family: str, size: int) -> str:
-        if key not in self._fields:
-            taken = sum(field.startswith(family) for field in self._fields.values())
-            if name is None and taken >= size:
-                what = {"fact": "facts", "sum": "different sums", "slack": "limits by bill or number"}.get(
-                    family, family
-                )
-                raise RulesetTooLarge(f"the policy reads more than {size} {what}")
-            self._fields[key] = name or f"{family}{taken:02d}"
-        return self._fields[key]
+
+_WORDS = ("remedy", "category", "severity", "site", "basis")
+_FAMILIES = {
+    "fact": (100, "facts"),
+    "sum": (64, "different sums"),
+    "slack": (64, "limits by bill or number"),
+    "budget": (32, "budgets by amount"),
+    "times": (32, "budgets by cases"),
+}
+
+
+def _known(field: str) -> str:
+    return "bill_known" if field == "bill" else field.replace("fact", "known")
+
+
+def _all(parts: Iterable[Expression]) -> Expression:
+    return cast("Expression", ("and", *parts))
+
+
+def _any(parts: Iterable[Expression]) -> Expression:
+    return cast("Expression", ("or", *parts))
+
+
+def _inside(field: str, interval: Interval) -> Expression:
+    low, high = interval
+    if low is not None and low == high:
+        return ("==", field, low)
+    above: tuple[Expression, ...] = () if low is None else ((">=", field, low),)
+    below: tuple[Expression, ...] = () if high is None else (("<=", field, high),)
+    return _all(above + below)
+
+
+def _outside(field: str, interval: Interval) -> Expression:
+    low, high = interval
+    if low is not None and low == high:
+        return ("!=", field, low)
+    below: tuple[Expression, ...] = () if low is None else (("<", field, low),)
+    above: tuple[Expression, ...] = () if high is None else ((">", field, high),)
+    return _any(below + above)

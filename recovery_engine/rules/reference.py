@@ -6,7 +6,7 @@ authority limit, ``("over", line)`` and ``("often", line)`` where a ceiling or b
 number of cases, ``("covers", line)`` where what is owed by that line covers the amount.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from recovery_engine.model import GOODWILL
 from recovery_engine.policy.schema import Conditions, Line, Policy
@@ -14,73 +14,68 @@ from recovery_engine.rules.readings import ALL, Reading, Words, amount_in, ceili
 
 Finding = tuple[str | int, ...]
 Match = frozenset[Finding]
+Readings = Mapping[Reading, int | None]
 
 
-def match(policy: Policy, words: Words, readings: Mapping[Reading, int | None]) -> Match:
+def match(policy: Policy, words: Words, readings: Readings) -> Match:
     """Every finding about one cell: *words* by name, *readings* of the numbers."""
+    goodwill = words["basis"] == GOODWILL
     found: list[Finding] = []
-
-    def fitting(lines: tuple[Line, ...]) -> list[Line]:
-        fit = [line for line in lines if fits(line, words, readings)]
-        found.extend(("fits", line.id) for line in fit)
-        return fit
-
-    for section in (policy.deny, policy.requires, policy.someone_else):
-        fitting(section)
-    if words["basis"] == GOODWILL:
-        fitting(policy.four_eyes)
-        _goodwill(policy, words, readings, found, fitting)
-    else:
-        for line in policy.owed:
-            if line.remedy == words["remedy"] and fits(line, words, readings):
-                found.append(("fits", line.id))
-                if _number(readings, ("due", line.id)) >= 0:
-                    found.append(("covers", line.id))
+    sections = [policy.deny, policy.requires, policy.someone_else, *([policy.four_eyes] if goodwill else [])]
+    found += [("fits", line.id) for section in sections for line in section if fits(line, words, readings)]
+    found += _goodwill(policy, words, readings) if goodwill else _owed(policy, words, readings)
     return frozenset(found)
 
 
-def _goodwill(policy, words, readings, found, fitting) -> None:  # type: ignore[no-untyped-def]
-    remedy = words["remedy"]
-    fitting(policy.authority)
+def _goodwill(policy: Policy, words: Words, readings: Readings) -> Iterator[Finding]:
+    remedy = str(words["remedy"])
     for line in policy.authority:
-        if ("fits", line.id) in found:
+        if fits(line, words, readings):
+            yield "fits", line.id
             for row, remedies in (("total", ALL), (remedy, (remedy,))):
-                total = readings.get(("sum", remedies, GOODWILL))
                 for cell in line.up_to.get(row, ()):
-                    if isinstance(cell, int) and total is not None and total <= cell:
-                        found.append(("within", line.id, row, cell))
-    fitting(policy.ceilings)
+                    if isinstance(cell, int) and _number(readings, ("sum", remedies, GOODWILL)) <= cell:
+                        yield "within", line.id, row, cell
     for ceiling in policy.ceilings:
-        if ("fits", ceiling.id) in found:
+        if fits(ceiling, words, readings):
+            yield "fits", ceiling.id
             if ceiling.of is None and ceiling.per is None:
-                over = _number(readings, ceiling_sum(ceiling)) > ceiling.amount
-            else:
-                over = _number(readings, ("slack", ceiling.id)) < 0
-            if over:
-                found.append(("over", ceiling.id))
-    fitting(policy.budgets)
+                assert ceiling.amount is not None
+                if _number(readings, ceiling_sum(ceiling)) > ceiling.amount:
+                    yield "over", ceiling.id
+            elif _number(readings, ("slack", ceiling.id)) < 0:
+                yield "over", ceiling.id
     for budget in policy.budgets:
-        if ("fits", budget.id) in found:
+        if fits(budget, words, readings):
+            yield "fits", budget.id
             if budget.amount is not None and _number(readings, ("budget", budget.id)) > budget.amount:
-                found.append(("over", budget.id))
+                yield "over", budget.id
             if budget.times is not None and _number(readings, ("times", budget.id)) > budget.times:
-                found.append(("often", budget.id))
+                yield "often", budget.id
 
 
-def fits(line: Line, words: Words, readings: Mapping[Reading, int | None]) -> bool:
+def _owed(policy: Policy, words: Words, readings: Readings) -> Iterator[Finding]:
+    for line in policy.owed:
+        if line.remedy == words["remedy"] and fits(line, words, readings):
+            yield "fits", line.id
+            if _number(readings, ("due", line.id)) >= 0:
+                yield "covers", line.id
+
+
+def fits(line: Line, words: Words, readings: Readings) -> bool:
     """Whether all of ``when`` holds and not all of ``unless``."""
-    own_sum = readings.get(amount_in(line, str(words["basis"])))
-    if not _holds(line.when, words, readings, own_sum):
+    if not _holds(line, line.when, words, readings):
         return False
-    return line.unless is None or not _holds(line.unless, words, readings, own_sum)
+    return line.unless is None or not _holds(line, line.unless, words, readings)
 
 
-def _holds(asked: Conditions, words: Words, readings: Mapping[Reading, int | None], own_sum: int | None) -> bool:
+def _holds(line: Line, asked: Conditions, words: Words, readings: Readings) -> bool:
     for name, allowed in asked.words.items():
         if words.get(name) not in allowed:
             return False
     for name, intervals in asked.numbers.items():
-        value = own_sum if name == "amount" else readings.get(("number", name))
+        key = amount_in(line, str(words["basis"])) if name == "amount" else ("number", name)
+        value = readings.get(key)
         if value is None or not any(_inside(value, low, high) for low, high in intervals):
             return False
     return True
@@ -90,7 +85,7 @@ def _inside(value: int, low: int | None, high: int | None) -> bool:
     return (low is None or low <= value) and (high is None or value <= high)
 
 
-def _number(readings: Mapping[Reading, int | None], key: Reading) -> int:
-    value = readings.get(key)
+def _number(readings: Readings, key: Reading) -> int:
+    value = readings[key]
     assert value is not None, key
     return value

@@ -1,13 +1,14 @@
 """How much a role may still give: what every limit that binds it leaves, less the amounts some line forbids."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
+from recovery_engine.model import GOODWILL, RecoveryRequest, Usage
 from recovery_engine.money import MAX_MINOR
 from recovery_engine.policy.schema import BudgetLine, CeilingLine, Line, OwedLine, Policy
 from recovery_engine.policy.words import Interval
-from recovery_engine.rules.fold import Cap, Proof, Ruling, missing_proof
+from recovery_engine.rules.cells import may_fit
+from recovery_engine.rules.fold import Proof, Ruling, missing_proof
 from recovery_engine.rules.readings import (
     ALL,
     Reading,
@@ -20,7 +21,7 @@ from recovery_engine.rules.readings import (
     on_case,
     times_with,
 )
-from recovery_engine.rules.reference import fits
+from recovery_engine.rules.reference import Match, fits
 
 Left = Callable[[RecoveryRequest, Usage], int]
 """What a limit leaves, in minor units; below zero where it is exceeded already."""
@@ -65,37 +66,44 @@ class Room:
 
 
 def room_of(
-    policy: Policy, words: Words, readings: Mapping[Reading, int | None], ruling: Ruling, rank: int, proof: Proof
+    policy: Policy,
+    words: Words,
+    readings: Mapping[Reading, int | None],
+    match: Match,
+    ruling: Ruling,
+    blocking: Sequence[Line],
+    proof_missing: bool,
 ) -> Room:
-    """The room of a role on a cell."""
+    """The room of a requester on a cell, given the lines that may block it and whether a reason code is missing."""
     basis = str(words["basis"])
-    by_id = {line.id: line for line in policy.lines()}
     rows = [(ALL if cap.row == "total" else (cap.row,), cap.limit) for cap in ruling.caps if cap.row]
-    limits = [(remedies, limit) for remedies, limit in rows if isinstance(limit, int)]
+    limits = tuple((remedies, limit) for remedies, limit in rows if isinstance(limit, int))
     forbidden = []
-    is_open = not ruling.gives_nothing
-    for line in _blocking(policy, basis, rank, proof):
-        intervals = line.when.numbers.get("amount", ())
-        inside = {**readings, amount_in(line, basis): _any_inside(intervals)} if intervals else readings
-        if fits(line, words, inside):
+    is_open = not ruling.gives_nothing and not proof_missing
+    for line in blocking:
+        intervals = line.when.numbers.get("amount")
+        if intervals is None:
+            is_open = is_open and ("fits", line.id) not in match
+        elif fits(line, words, {**readings, amount_in(line, basis): _any_inside(intervals)}):
             forbidden.append((named_remedies(line), intervals))
-            is_open = is_open and bool(intervals)
-    if missing_proof(policy, [], words, proof, rank):
-        is_open = False
-    others = tuple(_left(policy, by_id[cap.line]) for cap in ruling.caps if not cap.row and basis == GOODWILL)
-    if basis == OWED:
-        owed = tuple(line for line in policy.owed if Cap(line.id) in ruling.caps)
-        others = (lambda request, usage: max((due_of(policy, line, request, usage) for line in owed), default=0),)
-    lowest = min((limit for _, limit in limits), default=MAX_MINOR)
-    return Room(is_open, lowest, tuple(limits), others, tuple(forbidden), basis)
-
-
-def _blocking(policy: Policy, basis: str, rank: int, proof: Proof) -> Iterator[Line]:
-    """The lines that take an approval from this role wherever they fit."""
-    yield from (*policy.deny, *policy.someone_else)
+    bound = {cap.line for cap in ruling.caps if not cap.row}
+    others: tuple[Left, ...]
     if basis == GOODWILL:
-        yield from policy.four_eyes
-    yield from (line for line in policy.requires if missing_proof(policy, [line], {}, proof, rank))
+        ceilings = [_ceiling_left(policy, line) for line in policy.ceilings if line.id in bound]
+        others = (*ceilings, *[_budget_left(line) for line in policy.budgets if line.id in bound])
+    else:
+        others = (_due_left(policy, tuple(line for line in policy.owed if line.id in bound)),)
+    lowest = min([limit for _, limit in limits], default=MAX_MINOR)
+    return Room(is_open, lowest, limits, others, tuple(forbidden), basis)
+
+
+def blocking_lines(policy: Policy, words: Words, rank: int, proof: Proof) -> tuple[Line, ...]:
+    """The lines that take an approval from this role wherever they fit."""
+    lines: list[Line] = [*policy.deny, *policy.someone_else]
+    if words["basis"] == GOODWILL:
+        lines += policy.four_eyes
+    lines += [line for line in policy.requires if missing_proof(policy, (line,), {}, proof, rank)]
+    return tuple(line for line in lines if may_fit(line, words))
 
 
 def _any_inside(intervals: tuple[Interval, ...]) -> int:
@@ -103,29 +111,37 @@ def _any_inside(intervals: tuple[Interval, ...]) -> int:
     return low if low is not None else high if high is not None else 0
 
 
-def _left(policy: Policy, line: Line) -> Left:
-    match line:
-        case CeilingLine():
-            _, remedies, basis = ceiling_sum(line)  # type: ignore[misc]
+def _ceiling_left(policy: Policy, line: CeilingLine) -> Left:
+    allows, (_, remedies, basis) = limit_of(policy, line), ceiling_sum(line)
 
-            def ceiling_left(request: RecoveryRequest, usage: Usage) -> int:
-                limit = limit_of(policy, line, request)
-                return 0 if limit is None else limit - on_case(usage, remedies, basis)
+    def left(request: RecoveryRequest, usage: Usage) -> int:
+        limit = allows(request)
+        return 0 if limit is None else limit - on_case(usage, remedies, basis)
 
-            return ceiling_left
-        case BudgetLine():
-
-            def budget_left(request: RecoveryRequest, usage: Usage) -> int:
-                if line.times is not None and times_with(line, usage) > line.times:
-                    return 0
-                used = usage.used.get(line.id)
-                return MAX_MINOR if line.amount is None else line.amount - (used.amount if used else 0)
-
-            return budget_left
-    raise AssertionError(line)
+    return left
 
 
-def highest_owed(policy: Policy, lines: tuple[str, ...], request: RecoveryRequest, usage: Usage) -> OwedLine | None:
-    """Of the owed lines that fit, the one that leaves most: it says what is due; the first in the file of equals."""
-    fitting = [line for line in policy.owed if line.id in lines]
-    return max(fitting, key=lambda line: due_of(policy, line, request, usage), default=None)
+def _budget_left(line: BudgetLine) -> Left:
+    name, amount, times = line.id, MAX_MINOR if line.amount is None else line.amount, line.times
+
+    def left(request: RecoveryRequest, usage: Usage) -> int:
+        if times is not None and times_with(line, usage) > times:
+            return 0
+        used = usage.used.get(name)
+        return amount if used is None or line.amount is None else amount - used.amount
+
+    return left
+
+
+def _due_left(policy: Policy, lines: tuple[OwedLine, ...]) -> Left:
+    dues = [due_of(policy, line) for line in lines]
+    return lambda request, usage: max((due(request, usage) for due in dues), default=0)
+
+
+def highest_owed(
+    policy: Policy, lines: Collection[str], request: RecoveryRequest, usage: Usage
+) -> tuple[str | None, int]:
+    """Of the owed lines that fit, the one that leaves most, and how much; the first in the file of equals."""
+    dues = [(due_of(policy, line)(request, usage), line.id) for line in policy.owed if line.id in lines]
+    most, name = max(dues, key=lambda due: due[0], default=(0, None))
+    return name, max(0, most)

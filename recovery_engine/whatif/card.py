@@ -2,10 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from recovery_engine.explain import conditions_in_words, duration, in_words, limit_in_words
 from recovery_engine.money import format_minor
-from recovery_engine.policy.schema import ANYTHING, SAME, AuthorityLine, BudgetLine, Cell, Line, Policy, RequiresLine
+from recovery_engine.policy.declared import SAME, Cell
+from recovery_engine.policy.fields import ANYTHING
+from recovery_engine.policy.schema import (
+    AuthorityLine,
+    BudgetLine,
+    CeilingLine,
+    FourEyesLine,
+    Line,
+    OwedLine,
+    Policy,
+    RequiresLine,
+)
+
+L = TypeVar("L", bound=Line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,55 +105,58 @@ def _cell(policy: Policy, cell: Cell | None) -> str:
 
 
 def _sections(policy: Policy) -> Iterator[CardSection]:
+    """Everything but authority, in words; lines of one kind under one heading."""
+
     def money(minor: int) -> str:
         return format_minor(minor, policy.currency)
 
-    def listed(heading: str, lines: tuple[Line, ...], say: Callable[[Line], str]) -> CardSection:
+    def listed(heading: str, lines: tuple[L, ...], say: Callable[[L], str]) -> CardSection:
         return CardSection(heading, tuple((line.id, _with_conditions(policy, line, say(line))) for line in lines))
 
-    def but(role: str | None, words: str) -> str:
-        return f"; {in_words(role)} and above {words}" if role else ""
+    def ceiling(line: CeilingLine) -> str:
+        return f"{limit_in_words(line, money)}{_but(line.binds_below, 'may')}"
 
     def budget(line: BudgetLine) -> str:
         every = f"in {line.every}" if line.every.endswith("days") else f"a {line.every}"
-        limits = [money(line.amount)] if line.amount is not None else []
-        limits += [f"{line.times} case{'' if line.times == 1 else 's'}"] if line.times is not None else []
-        return f"at most {' and '.join(limits)} {every} for each {line.per}{but(line.binds_below, 'may go over')}"
+        limits = [] if line.amount is None else [money(line.amount)]
+        limits += [] if line.times is None else [f"{line.times} case{'' if line.times == 1 else 's'}"]
+        return f"at most {' and '.join(limits)} {every} for each {line.per}{_but(line.binds_below, 'may go over')}"
 
-    def requires(line: RequiresLine) -> str:
-        items = [in_words(item) for item in line.evidence] + (["a written note"] if line.note else [])
-        return f"{' and '.join(items)} on file{but(line.waivable_by, 'may do without')}"
+    def owed(line: OwedLine) -> str:
+        return f"{in_words(line.remedy)}: {limit_in_words(line, money)}"
 
-    yield listed(
-        "Never over", policy.ceilings, lambda line: f"{limit_in_words(line, money)}{but(line.binds_below, 'may')}"
-    )  # type: ignore[arg-type,attr-defined]
-    yield listed("In a period", policy.budgets, budget)  # type: ignore[arg-type]
-    yield listed(
-        "Owed: settle it at once", policy.owed, lambda line: f"{in_words(line.remedy)}: {limit_in_words(line, money)}"
-    )  # type: ignore[arg-type,attr-defined]
+    yield listed("Never over", policy.ceilings, ceiling)
+    yield listed("In a period", policy.budgets, budget)
+    yield listed("Owed: settle it at once", policy.owed, owed)
     yield listed("Never", policy.deny, lambda line: line.say or "not given")
-    yield listed("Proof", policy.requires, requires)  # type: ignore[arg-type]
-    codes = tuple(
-        (category, f"{in_words(category)}: {', '.join(codes)}") for category, codes in policy.reason_codes.items()
-    )
-    yield CardSection("Reason codes", codes)
-    yield listed(
-        "Two people agree",
-        policy.four_eyes,
-        lambda line: f"second: {'the next role' if line.second == 'next_role' else in_words(line.second)} or above",  # type: ignore[attr-defined]
-    )
+    yield listed("Proof", policy.requires, _proof)
+    codes = policy.reason_codes.items()
+    yield CardSection("Reason codes", tuple((name, f"{in_words(name)}: {', '.join(some)}") for name, some in codes))
+    yield listed("Two people agree", policy.four_eyes, _second)
     yield listed("Someone else decides", policy.someone_else, lambda line: "another person of the same role")
+    yield CardSection("The way up", tuple(_way_up(policy)))
+
+
+def _but(role: str | None, words: str) -> str:
+    return f"; {in_words(role)} and above {words}" if role else ""
+
+
+def _proof(line: RequiresLine) -> str:
+    items = [in_words(item) for item in line.evidence] + (["a written note"] if line.note else [])
+    return f"{' and '.join(items)} on file{_but(line.waivable_by, 'may do without')}"
+
+
+def _second(line: FourEyesLine) -> str:
+    return f"second: {'the next role' if line.second == 'next_role' else in_words(line.second)} or above"
+
+
+def _way_up(policy: Policy) -> Iterator[tuple[str, str]]:
     escalation = policy.escalation
-    answers = tuple(
-        (role, f"{in_words(role)} answers within {duration(seconds)}")
-        for role, seconds in escalation.answer_within.items()
-    )
-    fulfil = (
-        (("fulfil_within", f"what was granted is in the customer's hands within {duration(escalation.fulfil_within)}"),)
-        if escalation.fulfil_within
-        else ()
-    )
-    yield CardSection("The way up", answers + fulfil)
+    for role, seconds in escalation.answer_within.items():
+        yield role, f"{in_words(role)} answers within {duration(seconds)}"
+    if escalation.fulfil_within:
+        within = duration(escalation.fulfil_within)
+        yield "fulfil_within", f"what was granted is in the customer's hands within {within}"
 
 
 def _with_conditions(policy: Policy, line: Line, text: str) -> str:

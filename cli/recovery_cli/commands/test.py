@@ -1,0 +1,129 @@
+"""`recovery test`: run the tests that policies carry; say what failed and why, and which lines no test decided."""
+
+from collections.abc import Iterator, Sequence
+
+import rich_click as click
+from rich.text import Text
+
+from recovery_cli.exits import FINDINGS, FINE, UNUSABLE
+from recovery_cli.junit import write_junit
+from recovery_cli.options import complete_policy, json_option
+from recovery_cli.policy_files import Checked, checked_files
+from recovery_cli.render import (
+    console,
+    count,
+    diagnostic_text,
+    diagnostics_as_json,
+    indented,
+    near,
+    plain,
+    print_json,
+    show_diagnostics,
+)
+from recovery_engine import ExampleResult, never_decided
+
+
+@click.command("test")
+@click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=complete_policy)
+@click.option("--strict", is_flag=True, help="A line that no test shows deciding is a finding too.")
+@click.option("--junit", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the results as JUnit XML.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, files: tuple[str, ...], strict: bool, junit: str | None, as_json: bool) -> None:
+    """Run the tests inside policies.
+
+    A failure shows what was expected, what came, which lines decided, and where the test stands. Lines that decided
+    in no test are named: nobody has shown yet that they do what they are for.
+
+    \b
+    Examples:
+      recovery test my-policy.yaml
+      recovery test policies/ --strict --junit results.xml
+
+    Exit codes: 0 all pass, 1 a test fails or a policy has mistakes, 2 a file cannot be read.
+    """
+    tested = list(checked_files(files))
+    if as_json:
+        print_json({"files": [_as_json(checked) for checked in tested]})
+    else:
+        for checked in tested:
+            _show(checked)
+        _show_summary(tested)
+    if junit:
+        write_junit(junit, tested)
+    if any(checked.unreadable for checked in tested):
+        ctx.exit(UNUSABLE)
+    ctx.exit(FINDINGS if any(_has_findings(checked, strict) for checked in tested) else FINE)
+
+
+def _has_findings(checked: Checked, strict: bool) -> bool:
+    failed = checked.policy is None or not all(result.passed for result in checked.results)
+    return failed or (strict and bool(_never(checked)))
+
+
+def _never(checked: Checked) -> tuple[str, ...]:
+    return never_decided(checked.policy, checked.results) if checked.policy else ()
+
+
+def _show(checked: Checked) -> None:
+    out = console()
+    if checked.policy is None:
+        show_diagnostics(checked.diagnostics)
+        return
+    passed = sum(result.passed for result in checked.results)
+    failed = len(checked.results) - passed
+    text = Text(f"{checked.name}: ", "bold").append(f"{passed} passed", "green" if passed else "")
+    out.print(text.append(f", {failed} failed", "red") if failed else text, soft_wrap=True)
+    for result in checked.results:
+        if not result.passed:
+            _show_failure(result)
+    never = _never(checked)
+    if never:
+        out.print(indented(Text("decided in no test: " + ", ".join(never), "yellow")))
+
+
+def _show_failure(result: ExampleResult) -> None:
+    out = console()
+    out.print(indented(Text.assemble(("failed  ", "red"), f"{plain(result.name)}  ", (near(result.where), "dim"))))
+    for line in failure_lines(result):
+        out.print(indented(indented(line)))
+    for problem in result.problems:
+        out.print(indented(indented(diagnostic_text(problem))))
+
+
+def failure_lines(result: ExampleResult) -> Iterator[Text]:
+    """What was expected, what came, and which lines decided so."""
+    for what, expected, got in result.differences:
+        yield Text.assemble(f"{what}: expected ", (expected, "green"), ", got ", (got, "red"))
+    if result.decision is not None:
+        for reason in result.decision.because:
+            yield Text.assemble("because ", plain(reason.text), (f" ({reason.line}, {near(reason.where)})", "dim"))
+
+
+def _show_summary(tested: Sequence[Checked]) -> None:
+    results = [result for checked in tested for result in checked.results]
+    failed = sum(not result.passed for result in results)
+    unusable = sum(checked.policy is None for checked in tested)
+    more = f", {count(unusable, 'policy')} not usable" if unusable else ""
+    click.echo(f"{count(len(results), 'test')} in {count(len(tested), 'policy')}: {failed} failed{more}")
+
+
+def _as_json(checked: Checked) -> dict[str, object]:
+    return {
+        "file": checked.name,
+        "problems": diagnostics_as_json(checked.diagnostics),
+        "never_decided": list(_never(checked)),
+        "tests": [
+            {
+                "name": result.name,
+                "where": result.where,
+                "passed": result.passed,
+                "differences": [
+                    {"what": what, "expected": expected, "got": got} for what, expected, got in result.differences
+                ],
+                "problems": diagnostics_as_json(result.problems),
+                "decision": result.decision.as_dict() if result.decision and not result.passed else None,
+            }
+            for result in checked.results
+        ],
+    }

@@ -1,0 +1,101 @@
+"""`recovery what-if`: the answer to one hypothetical request, with everything an employee needs to act on it."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import rich_click as click
+
+from recovery_cli.exits import FINE, Unusable
+from recovery_cli.options import (
+    assignments,
+    complete_assignment,
+    given_words,
+    json_option,
+    policy_option,
+    request_words,
+)
+from recovery_cli.render import print_json, show_decision
+from recovery_engine import Outcome, decide, load_policy, read_request
+
+EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Outcome.INCOMPLETE: 30}
+
+
+@click.command("what-if")
+@policy_option
+@request_words
+@click.option("--amount", metavar="AMOUNT", help="How much is asked for, such as `18.50`.")
+@click.option("--bill", metavar="AMOUNT", help="What the customer paid.")
+@click.option("--reason", metavar="CODE", help="A reason code of the policy.")
+@click.option("--note", metavar="TEXT", help="What happened, in a sentence.")
+@click.option("--occurred-on", metavar="DAY", help="When it went wrong, as `2026-12-01`; what is owed follows that day.")
+@click.option("--evidence", multiple=True, metavar="ITEM", help="Proof on file, such as `receipt`; may be repeated.")
+@click.option("--fact", multiple=True, metavar="NAME=VALUE", callback=assignments, shell_complete=complete_assignment, help="A fact of the policy; may be repeated.")  # fmt: skip
+@click.option("--on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What this case already had as goodwill.")  # fmt: skip
+@click.option("--owed-on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What it already had of what is owed.")  # fmt: skip
+@click.option("--used", multiple=True, metavar="BUDGET=amount:50,times:3", callback=assignments, shell_complete=complete_assignment, help="What a budget's period already holds.")  # fmt: skip
+@click.option("--json-file", type=click.File("rb"), metavar="FILE|-", help="Read the request from JSON; options win over it.")  # fmt: skip
+@click.option("--exit-status", is_flag=True, help="Exit 0 approve, 10 escalate, 20 deny, 30 incomplete.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    policy_name: str,
+    as_json: bool,
+    exit_status: bool,
+    json_file: BinaryIO | None,
+    fact: dict[str, str],
+    used: dict[str, str],
+    evidence: tuple[str, ...],
+    **fields: Any,
+) -> None:
+    """Decide one request that nobody has made: who may, why, what would change it, and what to say.
+
+    Nothing is logged and nothing is used up.
+
+    \b
+    Examples:
+      recovery what-if --role frontline --remedy refund --amount 150
+      recovery what-if --policy hotel --role front_desk --remedy comp_item --amount 25 \\
+          --category room --severity minor --note "no hot water" --on-case comp_item=10
+      recovery what-if --role frontline --amount 90 --json-file request.json --json
+    """
+    given = _read_json(json_file) if json_file else {}
+    given |= given_words(fields | {"used": _budgets(used)})
+    if evidence:
+        given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
+    given["facts"] = _facts(given.get("facts")) | fact
+    decision = decide(policy := load_policy(policy_name), *read_request(policy, given))
+    if as_json:
+        print_json(decision.as_dict())
+    else:
+        show_decision(decision)
+    ctx.exit(EXIT_STATUS[decision.outcome] if exit_status else FINE)
+
+
+def _facts(given: Any) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise Unusable("`facts` is a mapping", 'write {"facts": {"days_since_visit": 3}}')
+    return dict(given or {})
+
+
+def _read_json(file: BinaryIO) -> dict[str, Any]:
+    """The request in a JSON file; numbers stay the text they are, because an amount of money is exact."""
+    try:
+        given = json.loads(file.read(), parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"{file.name}: not JSON: {error}", 'write {"role": "...", "amount": "18.50"}') from None
+    if not isinstance(given, dict):
+        raise Unusable(f"{file.name}: a request is a JSON object", 'write {"role": "...", "amount": "18.50"}')
+    return given
+
+
+def _budgets(used: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """``amount:50,times:3`` of each budget as a mapping."""
+    return {budget: _figures(text) for budget, text in used.items()}
+
+
+def _figures(text: str) -> dict[str, str]:
+    figures = (figure.partition(":") for figure in re.split(r",(?=\s*[a-z]+:)", text))
+    return {name.strip(): value.strip() for name, _, value in figures}

@@ -1,0 +1,179 @@
+"""The `recovery` command: finds the verb, runs it, and turns whatever ends it into one clear line and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NoReturn
+
+import rich_click as click
+
+from recovery_cli.exits import BROKEN_PIPE, FAULT, FINE, INTERRUPTED, UNUSABLE, CannotWrite, Unusable
+
+VERBS = {
+    "what-if": ("what_if", "Decide one request that nobody has made; it leaves no trace."),
+    "decide": ("decide", "Decide a stream of requests from a CSV or JSONL file."),
+    "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
+    "check": ("check", "Find every mistake in policies."),
+    "test": ("test", "Run the tests that policies carry."),
+    "policies": ("policies", "List the starter policies, or copy one to start from."),
+    "schema": ("schema", "Print the JSON Schema of a policy, for editors."),
+    "doctor": ("doctor", "Say whether this installation is sound."),
+    "completion": ("completion", "Print the completion script for a shell."),
+    "demo": ("demo", "See real complaints decided by real policies."),
+}
+"""Every verb with its module in ``commands`` and what it does; ``--help`` needs no more than this."""
+
+
+class Verbs(click.RichGroup):
+    """A group that imports a command only when it is used, and never ends in a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, summary = VERBS[cmd_name]
+        if ctx.meta.get("listing"):
+            return click.RichCommand(cmd_name, help=summary)
+        command: click.Command = import_module(f"recovery_cli.commands.{module}").command
+        return command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        ctx.meta["listing"] = True
+        super().format_options(ctx, formatter)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            close = get_close_matches(args[0].lower(), VERBS, n=1)
+            cure = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(VERBS)}"
+            raise click.UsageError(f"unknown command `{args[0]}`: {cure}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            ctx.exit(ended_by(error, ctx))
+
+
+def ended_by(error: BaseException, ctx: click.Context) -> int:
+    """Say what ended the run, and the exit code for it."""
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            return BROKEN_PIPE
+        case CannotWrite():
+            return _said(str(error), FAULT)
+        case Unusable():
+            return _refused(error, ctx)
+        case OSError() if error.filename is None:
+            return _said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
+    from recovery_engine import InvalidRequest, PolicyError
+
+    if isinstance(error, PolicyError):
+        return _refused(Unusable("the policy cannot be used", "", error.diagnostics), ctx)
+    if isinstance(error, InvalidRequest):
+        return _refused(Unusable("the request cannot be decided as it stands", "", error.diagnostics), ctx)
+    return _fault(error, ctx)
+
+
+def _refused(error: Unusable, ctx: click.Context) -> int:
+    from recovery_cli.render import diagnostics_as_json, print_json, show_diagnostics
+
+    if ctx.meta.get("as_json"):
+        problems = diagnostics_as_json(error.diagnostics)
+        print_json({"error": error.message, "help": error.help, "problems": problems})
+        return UNUSABLE
+    show_diagnostics(error.diagnostics, to_stderr=True)
+    return _said(f"{error.message} ({error.help})" if error.help else error.message, UNUSABLE)
+
+
+def _fault(error: BaseException, ctx: click.Context) -> int:
+    if ctx.params.get("traceback"):
+        import traceback
+
+        traceback.print_exception(error)
+    first = (str(error).splitlines() or [""])[0][:200]
+    return _said(
+        f"a fault of ours, not yours: {type(error).__name__}: {first}\n"
+        "please report it, with what `recovery --traceback ...` prints for the same command",
+        FAULT,
+    )
+
+
+def _said(message: str, code: int) -> int:
+    from recovery_cli.render import plain
+
+    click.echo(f"recovery: {plain(message)}", err=True)
+    return code
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from recovery_engine import __version__
+
+        click.echo(f"recovery {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Say which version this is.")  # fmt: skip
+@click.option("--traceback", is_flag=True, envvar="RECOVERY_TRACEBACK", help="Show where a fault of the program happened.")  # fmt: skip
+def cli(traceback: bool) -> None:
+    """May I put this right, now? Ask a policy, and read why.
+
+    \b
+    Examples:
+      recovery demo
+      recovery what-if --role frontline --remedy refund --amount 150
+      recovery decide refunds.csv --policy classic --role frontline
+      recovery matrix --policy hotel --html card.html
+
+    Exit codes: 0 fine, 1 findings, 2 unusable input, 3 fault.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    _never_fail_for_want_of_a_letter()
+    if "NO_COLOR" in os.environ:
+        import rich_click.rich_click as look
+
+        look.COLOR_SYSTEM = None  # NO_COLOR asks for no colour; bold and dim escapes are left out with it
+    try:
+        cli.main(prog_name="recovery")
+    except SystemExit as ended:
+        code = ended.code
+    sys.exit(_flushed(lambda: sys.stdout.flush(), code if isinstance(code, int) else FINE if code is None else FAULT))
+
+
+def _never_fail_for_want_of_a_letter() -> None:
+    """Where the terminal's character set lacks a letter, its number is shown."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _flushed(flush: Callable[[], None], code: int) -> int:
+    """The exit code once everything is written; what cannot be written any more is let go of, silently for a pipe."""
+    try:
+        flush()
+        return code
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
+        if isinstance(error, BrokenPipeError):
+            return code or BROKEN_PIPE
+        return code or _said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Files that commands write: whole or not at all."""
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from recovery_cli.exits import Unusable, cannot_write
+
+STANDARD_STREAM = "-"
+
+
+def write_text(name: str, text: str, *, only_if_new: bool = False) -> None:
+    """Write a text to a file, or to stdout for ``-``. Raises CannotWrite, or Unusable where a file is in the way."""
+    if name == STANDARD_STREAM:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        with open(name, "x" if only_if_new else "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Unusable(f"{name} is already there", "choose another name, or --force") from None
+    except OSError as error:
+        raise cannot_write(name, error) from None
+    click.echo(f"wrote {name}", err=True)
+
+
+class WholeLines:
+    """An output that holds whole lines whatever happens.
+
+    A regular file grows as ``FILE.partial`` and takes its own name when it is complete, so that a run that is stopped
+    leaves the file that was there before. Ctrl-C waits for the line that is being written; a second one does not.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.partial = ""
+        self._held, self._interrupted, self._good = False, False, 0
+        if name == STANDARD_STREAM:
+            self._stream = click.get_binary_stream("stdout")
+            return
+        if not Path(name).exists() or Path(name).is_file():
+            self.partial = f"{name}.partial"
+        try:
+            self._stream = open(self.partial or name, "wb", buffering=0)  # noqa: SIM115  closed by finish()
+        except OSError as error:
+            raise Unusable(f"cannot write {name}: {(error.strerror or str(error)).lower()}") from None
+
+    def write(self, line: bytes) -> None:
+        """Append one line, whole. Raises CannotWrite, or BrokenPipeError where nobody reads any more."""
+        self._held = True
+        try:
+            self._write_all(line)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._cut_back()
+            raise cannot_write(self.partial or self._shown, error) from None
+        finally:
+            self._held = False
+        self._good += len(line)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        """Everything is written: give the file its name."""
+        if self.name == STANDARD_STREAM:
+            return
+        try:
+            self._stream.close()
+            if self.partial:
+                os.replace(self.partial, self.name)
+        except OSError as error:
+            raise cannot_write(self.name, error) from None
+
+    def on_interrupt(self, *_: object) -> None:
+        """Handle SIGINT: between two lines stop at once, within a line when it is written."""
+        if self._held and not self._interrupted:
+            self._interrupted = True
+            return
+        raise KeyboardInterrupt
+
+    @property
+    def _shown(self) -> str:
+        return "the output" if self.name == STANDARD_STREAM else self.name
+
+    def _write_all(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._stream.write(rest) :]
+        self._stream.flush()
+
+    def _cut_back(self) -> None:
+        """A full disk took part of a line: take that part away again."""
+        if self.partial:
+            os.ftruncate(self._stream.fileno(), self._good)
+
+
+def on_a_terminal(stream: str) -> bool:
+    """Whether somebody watches ``stdout`` or ``stderr``."""
+    return bool(getattr(sys, stream).isatty())
