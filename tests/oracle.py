@@ -30,7 +30,7 @@ class PlainPolicy:
     """The text of a policy, with ids filled in and nothing else understood yet."""
 
     def __init__(self, text):
-        self.raw = yaml.load(text, yaml.BaseLoader)
+        self.text, self.raw = text, yaml.load(text, yaml.BaseLoader)
         self.ladder, self.facts = self.raw["ladder"], self.raw.get("facts", {})
         for section in SECTIONS:
             for index, line in enumerate(self.raw.get(section, []), 1):
@@ -114,15 +114,15 @@ class Case:
     def _fits(self, section, line):
         """Whether the line fits, its condition on ``amount`` aside."""
         when, unless = line.get("when", {}), line.get("unless")
-        holds = {
-            name: self.policy.holds(name, value, self.known[name]) for name, value in when.items() if name != "amount"
-        }
-        if not self._in_use(section, line) or not all(holds.values()):
+        if not self._in_use(section, line) or not self._all_hold(when):
             return False
-        return unless is None or not all(self.policy.holds(name, v, self.known[name]) for name, v in unless.items())
+        return unless is None or not self._all_hold(unless)
+
+    def _all_hold(self, asked):
+        return all(self.policy.holds(name, asked[name], self.known[name]) for name in asked if name != "amount")
 
     def fits(self, section, amount):
-        """The lines that fit a grant of *amount*: ``amount`` in a `when` is the sum, and 0 for a grant of 0 (rules 2, 3)."""
+        """The lines that fit a grant of *amount*; in a `when` it is the sum, but 0 for a grant of 0 (rules 2, 3)."""
         own = self.usage.on_case if self.basis == "goodwill" else self.usage.owed_on_case
         for line in self.fitting[section]:
             when = line.get("when", {})
@@ -135,10 +135,8 @@ class Case:
         for section in SECTIONS:
             for line in self.policy.lines(section):
                 when, unless = line.get("when", {}), line.get("unless", {})
-                words = all(self.policy.holds(n, v, self.known[n]) for n, v in when.items() if n in BUILT_IN)
-                excluded = unless and all(
-                    n in BUILT_IN and self.policy.holds(n, v, self.known[n]) for n, v in unless.items()
-                )
+                words = self._all_hold({name: when[name] for name in when if name in BUILT_IN})
+                excluded = unless and set(unless) <= set(BUILT_IN) and self._all_hold(unless)
                 if self._in_use(section, line) and words and not excluded:
                     reads = {*when, *unless, line.get("of"), line.get("per") if section != "budgets" else None}
                     yield from (n for n in reads if n in self.policy.facts and "default" not in self.policy.facts[n])

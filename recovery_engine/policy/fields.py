@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Annotated, Any, TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -201,8 +201,7 @@ def _count(raw: Any, _: Words) -> int:
 def _currency(raw: Any, _: Words) -> str:
     text = read_text(raw, "a currency")
     if text not in CURRENCIES:
-        close = did_you_mean(text, sorted(CURRENCIES)) if len(text) == 3 else ""
-        cure = close if close.startswith("did") else "write an ISO 4217 code such as `USD`"
+        cure = "write an ISO 4217 code such as `USD`"
         raise Problem("RP003", f"unknown currency `{text[:40]}`", cure)
     return text
 
@@ -212,8 +211,9 @@ def read_timezone(raw: Any, _: Words) -> str:
     text = read_text(raw, "a time zone")
     try:
         ZoneInfo(text)
-    except (ValueError, OSError):
-        cure = "write an IANA name such as `America/Chicago`"
+    except (KeyError, ValueError, OSError):
+        close = did_you_mean(text, sorted(available_timezones()))
+        cure = close if close.startswith("did") else "write an IANA name such as `America/Chicago`"
         raise Problem("RP013", f"unknown time zone `{text[:40]}`", cure) from None
     return text
 

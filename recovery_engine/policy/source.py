@@ -14,7 +14,7 @@ from recovery_engine.policy.declared import NONE, SAME, UNLIMITED, Cell
 from recovery_engine.policy.fields import KEY, Place
 from recovery_engine.policy.schema import SECTIONS, Policy
 from recovery_engine.policy.tree import Source, read_tree
-from recovery_engine.policy.words import Fact, Problem, Words, as_list
+from recovery_engine.policy.words import BUILT_IN, Fact, Problem, Words, as_list
 
 _WITH_IDS = (*SECTIONS, "promises")
 
@@ -139,6 +139,8 @@ def _groups(raw: Any) -> dict[str, tuple[str, ...]] | None:
 def _facts(raw: Any) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for name, declaration in raw.items() if isinstance(raw, dict) else ():
+        if name in BUILT_IN:
+            continue
         given = declaration if isinstance(declaration, dict) else {}
         kind = next((kind for kind in ("flag", "number", "money") if kind in given), "one_of")
         facts[name] = Fact(kind, _texts(given.get("one_of")) or ())  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from recovery_engine.policy.words import Problem
 MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 12
 _MAX_NODES = 100_000
-_MAX_BLOCKS = 50
+_MAX_ATTEMPTS = 60
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML accepts as text, without the tab, which is reported on its own, and the byte order mark.
@@ -77,12 +77,12 @@ def read_tree(text: str, source: Source) -> dict[str, Any] | None:
     source.lines = text.split("\n")
     source.lines = lines = [_clean_line(number, line, source) for number, line in enumerate(source.lines)]
     # A syntax error ends the parser's work, so the block that holds it is blanked and the rest is read again.
-    for _ in range(_MAX_BLOCKS):
+    for _ in range(_MAX_ATTEMPTS):
         source.places.clear()
         try:
             return _as_mapping(_Composer("\n".join(lines) + "\n", source).compose(), source)
         except yaml.MarkedYAMLError as error:
-            lines = _without_block(lines, _report_syntax(error, source))
+            lines = _with_blank_marked(lines, error) or _without_block(lines, _report_syntax(error, source))
         except _RefusedError as refused:
             source.add(*refused.at, 1, refused.problem)
             return None
@@ -211,6 +211,18 @@ def _report_syntax(error: yaml.MarkedYAMLError, source: Source) -> int:
     source.add(line, column, 1, Problem("RP002", f"not YAML: {problem}", cure))
     began = error.context_mark
     return began.line if began and began.line < line else line
+
+
+def _with_blank_marked(lines: list[str], error: yaml.MarkedYAMLError) -> list[str]:
+    """Where a comma follows a comma: the lines with a null between them, which its reader reports as a blank."""
+    mark = error.problem_mark
+    if mark is None or mark.line >= len(lines) or "node content" not in str(error.problem):
+        return []
+    line, at = lines[mark.line], mark.column
+    if line[at : at + 1] != ",":
+        return []
+    before = line[: at - 1] if line[at - 1 : at] == " " else line[:at]
+    return [*lines[: mark.line], f"{before}~{line[at:]}", *lines[mark.line + 1 :]]
 
 
 def _without_block(lines: list[str], bad: int) -> list[str]:

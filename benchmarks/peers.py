@@ -1,0 +1,434 @@
+"""Other engines that can answer the same question, each in its own language; one that is not installed is left out.
+
+The rules are made from limits.py. What an engine cannot express is told to it by the host, and the table says so.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from benchmarks import limits
+from benchmarks.contestants import APPROVE, DENY, SUMS, AnyContestant, Contestant, as_it_is
+from benchmarks.limits import LADDER
+from benchmarks.stream import Case
+
+RANK = "the role as its place in the ladder"
+LADDER_WALK = "one question for each role, up the ladder"
+
+
+class NotInstalled(NamedTuple):
+    """A peer that this environment lacks."""
+
+    name: str
+
+
+def peers() -> list[AnyContestant | NotInstalled]:
+    """Every peer, or that it is not there."""
+    made: list[AnyContestant | NotInstalled] = []
+    for name, make in PEERS.items():
+        try:
+            made.append(make())
+        except ImportError:
+            made.append(NotInstalled(name))
+    return made
+
+
+# --- the policy as an expression, in the form of a tree ---------------------------------------------------------------
+
+Tree = Any
+"""A figure, a text, a `Name`, or a tuple of an operator and its operands; `if` takes condition, then, ..., else."""
+
+
+class Name(NamedTuple):
+    """A value of the request."""
+
+    of: str
+
+
+def _limit(rank: int, remedy: str) -> Tree:
+    """The limit of a row for one role: by scope, where the scopes differ."""
+    by_scope = {scope: limits.limit(remedy, scope, rank) for scope in ("franchise", "major", "plain")}
+    if len(set(by_scope.values())) == 1:
+        return by_scope["plain"]
+    franchise = ("and", ("in", Name("site"), limits.FRANCHISE), ("!=", Name("category"), "safety"))
+    tree: list[Tree] = ["if", franchise, by_scope["franchise"]]
+    if by_scope["major"] != by_scope["plain"]:
+        tree += [("in", Name("severity"), limits.MAJOR), by_scope["major"]]
+    return (*tree, by_scope["plain"])
+
+
+def _may(rank: int) -> Tree:
+    """When a role may approve: within the total, and within what its remedy is bound by."""
+    own, bill, remedy = Name("own"), Name("bill"), Name("remedy")
+
+    def bound(word: str) -> Tree:
+        tests: list[Tree] = []
+        if any(limits.limit(word, scope, rank) != limits.UNLIMITED for scope in ("plain", "major", "franchise")):
+            tests.append(("<=", own, _limit(rank, word)))
+        if word in limits.NEVER_OVER_BILL.remedies:
+            tests.append(("<=", own, bill))
+        if word in limits.HALF_THE_BILL.remedies and rank < limits.HALF_THE_BILL.binds_below:
+            tests.append(("<=", ("*", 2, Name("gifts")), bill))
+        if word in limits.SMALL_VOUCHERS.remedies and rank < limits.SMALL_VOUCHERS.binds_below:
+            tests.append(("or", ("!=", Name("severity"), "minor"), ("<=", own, limits.MOST_SMALL_VOUCHERS)))
+        return True if not tests else tests[0] if len(tests) == 1 else ("and", *tests)
+
+    by_remedy: list[Tree] = ["if"]
+    for word in limits.REMEDIES[:-1]:
+        by_remedy += [("==", remedy, word), bound(word)]
+    own_bound = (*by_remedy, bound(limits.REMEDIES[-1]))
+    if limits.limit("", "plain", rank) == limits.UNLIMITED:
+        return own_bound
+    return ("and", ("<=", Name("total"), _limit(rank, "")), own_bound)
+
+
+def _decision() -> Tree:
+    """The lowest role from the requester's that may, in one expression."""
+    tree: list[Tree] = ["if", ("or", Name("staff"), (">", Name("days"), limits.MOST_DAYS)), DENY]
+    for rank, role in enumerate(LADDER):
+        answer = ("if", ("==", Name("rank"), rank), APPROVE, role)
+        tree += [("and", ("<=", Name("rank"), rank), _may(rank)), answer]
+    return (*tree, DENY)
+
+
+def _written(tree: Tree, operators: dict[str, str], yes: str = "true") -> str:
+    """The tree as text, in a language with infix operators and `a ? b : c`."""
+    match tree:
+        case Name(of=name):
+            return str(name)
+        case bool():
+            return yes
+        case int():
+            return str(tree)
+        case str():
+            return f"'{tree}'"
+        case ("if", condition, then, *rest):
+            other = rest[0] if len(rest) == 1 else ("if", *rest)
+            parts = [_written(part, operators, yes) for part in (condition, then, other)]
+            return f"({parts[0]} ? {parts[1]} : {parts[2]})"
+        case ("in", field, words):
+            return f"{_written(field, operators)} in [{', '.join(map(repr, words))}]"
+        case (operator, *operands):
+            word = operators.get(operator, operator)
+            return f"({f' {word} '.join(_written(part, operators, yes) for part in operands)})"
+    raise AssertionError(tree)
+
+
+def _fields(case: Case) -> dict[str, Any]:
+    """The request as a flat mapping."""
+    return {
+        "rank": case.rank,
+        "remedy": case.remedy,
+        "category": case.category,
+        "severity": case.severity,
+        "site": case.site,
+        "total": case.total,
+        "own": case.own,
+        "gifts": case.gifts,
+        "bill": case.bill,
+        "staff": case.staff,
+        "days": case.days,
+    }
+
+
+# --- one expression ---------------------------------------------------------------------------------------------------
+
+
+def datalogic() -> AnyContestant:
+    """JSONLogic, compiled."""
+
+    def rule(tree: Tree) -> Any:
+        match tree:
+            case Name(of=name):
+                return {"var": name}
+            case ("in", field, words):
+                return {"in": [rule(field), list(words)]}
+            case (operator, *operands):
+                return {operator: [rule(part) for part in operands]}
+        return tree
+
+    compiled = import_module("datalogic_py").Engine().compile(rule(_decision()))
+    return Contestant(
+        "datalogic (JSONLogic)", version("datalogic-py"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
+    )
+
+
+def zen_expression() -> AnyContestant:
+    """The expression language of zen, compiled."""
+    text = _written(_decision(), {})
+    compiled = import_module("zen").compile_expression(text)
+    return Contestant(
+        "zen, one expression", version("zen-engine"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
+    )
+
+
+def cel() -> AnyContestant:
+    """Common Expression Language, compiled."""
+    text = _written(_decision(), {"and": "&&", "or": "||"})
+    program = import_module("cel").compile(text)
+    return Contestant(
+        "CEL", version("common-expression-language"), _fields, program.execute, as_it_is, f"{SUMS}, {RANK}"
+    )
+
+
+# --- decision tables --------------------------------------------------------------------------------------------------
+
+
+def zen_table() -> AnyContestant:
+    """zen's decision tables, as its editor draws them: who is needed by the total, by the remedy, by the bill."""
+    decision = import_module("zen").ZenEngine().create_decision(_decision_graph())
+
+    def answer(raw: Any) -> str:
+        return str(raw["result"]["answer"])
+
+    return Contestant(
+        "zen, decision tables",
+        version("zen-engine"),
+        _fields,
+        decision.evaluate,
+        answer,
+        f"{SUMS}, {RANK}; limits must rise along the ladder",
+        "a trace of every table",
+    )
+
+
+def _decision_graph() -> str:
+    import json
+
+    nobody = len(LADDER)
+
+    def table(name: str, measured: str, rows: Iterator[dict[str, str]]) -> dict[str, Any]:
+        inputs = ["remedy", "severity", "site", "category", measured]
+        columns = [{"id": field, "name": field, "field": field} for field in inputs]
+        return {
+            "id": name,
+            "name": name,
+            "type": "decisionTableNode",
+            "content": {
+                "hitPolicy": "first",
+                "passThrough": True,
+                "inputs": columns,
+                "outputs": [{"id": "needs", "name": name, "field": name}],
+                "rules": [
+                    {"_id": f"{name}{at}", **{field: row.get(field, "") for field in (*inputs, "needs")}}
+                    for at, row in enumerate(rows)
+                ],
+            },
+        }
+
+    def quoted(words: tuple[str, ...]) -> str:
+        return ", ".join(f"'{word}'" for word in words)
+
+    # First hit: the franchise's rows stand above those of a major failure, and they above the plain ones.
+    order = {"franchise": 0, "major": 1, "plain": 2, "": 3}
+    scopes = {
+        "franchise": {"site": quoted(limits.FRANCHISE), "category": "$ != 'safety'"},
+        "major": {"severity": quoted(limits.MAJOR)},
+    }
+
+    def rows(total: bool, measured: str) -> Iterator[dict[str, str]]:
+        for row in sorted(limits.ROWS, key=lambda row: order[row.scope]):
+            if total == (row.remedy == ""):
+                where = {**scopes.get(row.scope, {}), **({"remedy": f"'{row.remedy}'"} if row.remedy else {})}
+                for rank, most in enumerate(row.limits):
+                    yield {**where, measured: "" if most == limits.UNLIMITED else f"<= {most}", "needs": str(rank)}
+                if row.limits[-1] != limits.UNLIMITED:
+                    yield {**where, "needs": str(nobody)}
+        yield {"needs": "0"}
+
+    by_bill = (
+        f"(remedy == 'refund' and own > bill) ? {nobody}"
+        f" : (remedy in [{quoted(limits.GIFTS)}] and 2 * gifts > bill) ? {limits.HALF_THE_BILL.binds_below}"
+        f" : (remedy == 'voucher' and severity == 'minor' and own > {limits.MOST_SMALL_VOUCHERS})"
+        f" ? {limits.SMALL_VOUCHERS.binds_below} : 0"
+    )
+    answer = (
+        f"(staff or days > {limits.MOST_DAYS} or $.needed == {nobody}) ? 'deny'"
+        f" : $.needed == rank ? 'approve' : [{quoted(LADDER)}][$.needed]"
+    )
+    expressions = [
+        {"id": "needed", "key": "needed", "value": f"max([rank, by_total, by_remedy, {by_bill}])"},
+        {"id": "answer", "key": "answer", "value": answer},
+    ]
+    nodes = [
+        {"id": "request", "name": "request", "type": "inputNode"},
+        table("by_total", "total", rows(True, "total")),
+        table("by_remedy", "own", rows(False, "own")),
+        {"id": "answer", "name": "answer", "type": "expressionNode", "content": {"expressions": expressions}},
+        {"id": "response", "name": "response", "type": "outputNode"},
+    ]
+    edges = [
+        {"id": f"{at}", "type": "edge", "sourceId": one["id"], "targetId": other["id"]}
+        for at, (one, other) in enumerate(zip(nodes, nodes[1:], strict=False))
+    ]
+    return json.dumps({"nodes": nodes, "edges": edges})
+
+
+# --- policies that allow or forbid ------------------------------------------------------------------------------------
+
+
+class Forbids(NamedTuple):
+    """One line that forbids: whom (empty: everyone), what (empty: everything), and when."""
+
+    line: str
+    role: str
+    remedy: str
+    when: Tree
+
+
+def _forbidding() -> Iterator[Forbids]:
+    franchise = ("in", Name("site"), limits.FRANCHISE)
+    safety = ("==", Name("category"), "safety")
+    major = ("in", Name("severity"), limits.MAJOR)
+    elsewhere = ("or", ("not", franchise), safety)
+    scopes: dict[str, tuple[Tree, ...]] = {
+        "": (),
+        "franchise": (franchise, ("!=", Name("category"), "safety")),
+        "major": (major, elsewhere),
+        "plain": (("not", major), elsewhere),
+    }
+    yield Forbids("staff-purchase", "", "", Name("staff"))
+    yield Forbids("too-late", "", "", (">", Name("days"), limits.MOST_DAYS))
+    for row in limits.ROWS:
+        for rank, most in enumerate(row.limits):
+            if most != limits.UNLIMITED:
+                over = (">", Name("own" if row.remedy else "total"), most)
+                name = f"{row.remedy or 'total'}-{row.scope or 'any'}-{LADDER[rank]}"
+                yield Forbids(name, LADDER[rank], row.remedy, ("and", over, *scopes[row.scope]))
+    small = ("and", ("==", Name("severity"), "minor"), (">", Name("own"), limits.MOST_SMALL_VOUCHERS))
+    for ceiling, over in (
+        (limits.NEVER_OVER_BILL, (">", Name("own"), Name("bill"))),
+        (limits.HALF_THE_BILL, (">", ("*", 2, Name("gifts")), Name("bill"))),
+        (limits.SMALL_VOUCHERS, small),
+    ):
+        for remedy in ceiling.remedies:
+            for role in LADDER[: ceiling.binds_below] if ceiling.binds_below < len(LADDER) else ("",):
+                yield Forbids(f"{ceiling.line}-{remedy}-{role or 'all'}", role, remedy, over)
+
+
+def _walk_up(may: Callable[[Any], bool], case: Case, asked: list[Any]) -> str:
+    """Ask for each role from the requester's upwards."""
+    for rank, question in enumerate(asked, case.rank):
+        if may(question):
+            return APPROVE if rank == case.rank else LADDER[rank]
+    return DENY
+
+
+def cedar() -> AnyContestant:
+    """Cedar: one permit, and a forbid for each limit; policies and entities parsed once."""
+    cedarpy = import_module("cedarpy")
+
+    def written(tree: Tree) -> str:
+        match tree:
+            case Name(of=name):
+                return f"context.{name}"
+            case str():
+                return f'"{tree}"'
+            case int():
+                return str(tree)
+            case ("in", field, words):
+                return f"[{', '.join(map(written, words))}].contains({written(field)})"
+            case ("not", part):
+                return f"!({written(part)})"
+            case (operator, *operands):
+                word = {"and": "&&", "or": "||"}.get(operator, operator)
+                return f"({f' {word} '.join(map(written, operands))})"
+        raise AssertionError(tree)
+
+    lines = ['@id("anyone") permit(principal, action == Action::"grant", resource);']
+    for line in _forbidding():
+        who = f'principal == Role::"{line.role}"' if line.role else "principal"
+        what = f'resource == Remedy::"{line.remedy}"' if line.remedy else "resource"
+        lines.append(
+            f'@id("{line.line}") forbid({who}, action == Action::"grant", {what}) when {{ {written(line.when)} }};'
+        )
+    policies = cedarpy.PolicySet.from_str("\n".join(lines))
+    entities = cedarpy.Entities.from_json_str("[]")
+
+    def prepare(case: Case) -> tuple[Case, list[dict[str, Any]]]:
+        context = {name: value for name, value in _fields(case).items() if name not in ("rank", "remedy")}
+        action = {"action": 'Action::"grant"', "resource": f'Remedy::"{case.remedy}"', "context": context}
+        return case, [{"principal": f'Role::"{role}"', **action} for role in LADDER[case.rank :]]
+
+    def may(question: dict[str, Any]) -> bool:
+        return bool(cedarpy.is_authorized(question, policies, entities).allowed)
+
+    return Contestant(
+        "Cedar",
+        version("cedarpy"),
+        prepare,
+        lambda asked: _walk_up(may, *asked),
+        as_it_is,
+        f"{SUMS}, {LADDER_WALK}",
+        "the policies that decided",
+    )
+
+
+CASBIN_MODEL = """
+[request_definition]
+r = role, remedy, case
+
+[policy_definition]
+p = role, remedy, rule, eft
+
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+
+[matchers]
+m = (p.role == "*" || r.role == p.role) && (p.remedy == "*" || r.remedy == p.remedy) && eval(p.rule)
+"""
+
+
+def casbin() -> AnyContestant:
+    """casbin: a line that allows, and one that denies for each limit; rules by attributes (ABAC)."""
+    engine = import_module("casbin")
+
+    def written(tree: Tree) -> str:
+        match tree:
+            case Name(of=name):
+                return f"r.case.{name}"
+            case str() | int():
+                return repr(tree)
+            case ("in", field, words):
+                return f"{written(field)} in {words!r}"
+            case ("not", part):
+                return f"not ({written(part)})"
+            case (operator, *operands):
+                return f"({f' {operator} '.join(map(written, operands))})"
+        raise AssertionError(tree)
+
+    model = engine.Model()
+    model.load_model_from_text(CASBIN_MODEL)
+    enforcer = engine.Enforcer(model)
+    enforcer.add_policy("*", "*", "True", "allow")
+    for line in _forbidding():
+        enforcer.add_policy(line.role or "*", line.remedy or "*", written(line.when), "deny")
+
+    def prepare(case: Case) -> tuple[Case, list[tuple[Any, ...]]]:
+        values = SimpleNamespace(**_fields(case))
+        return case, [(role, case.remedy, values) for role in LADDER[case.rank :]]
+
+    def may(question: tuple[Any, ...]) -> bool:
+        return bool(enforcer.enforce(*question))
+
+    return Contestant(
+        "casbin",
+        version("casbin"),
+        prepare,
+        lambda asked: _walk_up(may, *asked),
+        as_it_is,
+        f"{SUMS}, {LADDER_WALK}",
+        "the line that decided",
+    )
+
+
+PEERS: dict[str, Callable[[], AnyContestant]] = {
+    "datalogic (JSONLogic)": datalogic,
+    "zen, one expression": zen_expression,
+    "CEL": cel,
+    "zen, decision tables": zen_table,
+    "Cedar": cedar,
+    "casbin": casbin,
+}

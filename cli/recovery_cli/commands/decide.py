@@ -1,0 +1,262 @@
+"""`recovery decide`: a stream of requests in, the same rows with their answers out, and what they come to."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import rich_click as click
+from rich.console import Console
+
+from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, placed
+from recovery_cli.columns import Columns
+from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, Unusable
+from recovery_cli.options import assignments, given_words, json_option, policy_option, request_words
+from recovery_cli.render import console, count, diagnostic_text, plain, print_json
+from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Rows, csv_line, json_line, open_rows
+from recovery_cli.writing import STANDARD_STREAM, WholeLines, on_a_terminal
+from recovery_engine import load_policy
+
+MOST_NAMED = 50
+FORMATS = click.Choice([CSV, JSONL])
+
+
+@click.command("decide")
+@click.argument("file", default=STANDARD_STREAM, metavar="[FILE|-]", type=click.Path(allow_dash=True))
+@policy_option
+@request_words
+@click.option("--map", "mapped", multiple=True, metavar="FIELD=COLUMN", callback=assignments, help="Read a part of the request from that column; `FIELD=` reads it from none.")  # fmt: skip
+@click.option("--set", "constants", multiple=True, metavar="FIELD=VALUE", callback=assignments, help="The same for every row; wins over columns.")  # fmt: skip
+@click.option("--format", "format_", type=FORMATS, help="Of the input; otherwise by its name or first line.")
+@click.option("--to", "to_format", type=FORMATS, help="Of the output; otherwise as the input.")
+@click.option("--output", default=STANDARD_STREAM, metavar="FILE", help="Where the rows go; otherwise stdout.")
+@click.option("--summary-only", is_flag=True, help="Write no rows; the summary goes to stdout.")
+@click.option("--max-problems", default=20, show_default=True, metavar="N", help="How many bad rows to show.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    file: str,
+    policy_name: str,
+    mapped: dict[str, str],
+    constants: dict[str, str],
+    format_: str | None,
+    to_format: str | None,
+    output: str,
+    summary_only: bool,
+    max_problems: int,
+    as_json: bool,
+    **words: str | None,
+) -> None:
+    """Decide every request in a CSV or JSONL file, or from stdin.
+
+    Columns are read by their names; those that name no part of a request are passed through. Each row is decided on
+    its own, unless it brings `on_case`, `owed_on_case` or `used` (as JSON). A row with problems is reported, written
+    with the outcome `invalid`, and does not stop the run. Rows go to stdout; notes and the summary to stderr.
+
+    \b
+    Examples:
+      recovery decide refunds.csv --role frontline > decided.csv
+      recovery decide refunds.csv --role frontline --map amount=refund_total
+      recovery decide requests.jsonl --policy hotel --to csv --output out.csv
+      zcat year.csv.gz | recovery decide --role agent --summary-only --json
+
+    Exit codes: 0 all decided, 1 some rows are invalid, 2 the input cannot be used, 130 stopped by Ctrl-C.
+    A file is written as FILE.partial and gets its name when it is complete.
+    """
+    policy = load_policy(policy_name)
+    columns = Columns(policy, mapped, constants | given_words(words))
+    run = Run(file, columns, Tally(policy), max_problems)
+    with _opened(file) as stream:
+        shows = on_a_terminal("stderr") and (summary_only or output != STANDARD_STREAM or not on_a_terminal("stdout"))
+        with _progress(stream, run.err, shows) as seen:
+            rows = open_rows(stream, _name(file), format_ or EXTENSIONS.get(Path(file).suffix.lower()), seen)
+            if rows.columns is not None:
+                columns.refuse_if_missing(rows.columns)
+                run.note_columns(rows.columns)
+            stopped = _decide_all(run, rows, None if summary_only else output, to_format or rows.format)
+    run.note_the_rest()
+    _summarise(run.tally, as_json, to_stderr=not summary_only)
+    ctx.exit(INTERRUPTED if stopped else FINDINGS if run.tally.invalid else FINE)
+
+
+@dataclass
+class Run:
+    """What a run has seen so far, and what it says about it on stderr."""
+
+    file: str
+    columns: Columns
+    tally: Tally
+    max_problems: int
+    unread: dict[str, str] = field(default_factory=dict)
+    err: Console = field(default_factory=lambda: console(to_stderr=True))
+
+    def saw(self, answered: Answered) -> None:
+        """Count a row, and report what is wrong with it."""
+        self.tally.add(answered)
+        if answered.problems and self.tally.invalid <= self.max_problems:
+            for found in placed(answered, _name(self.file)):
+                self.err.print(diagnostic_text(found), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A remark on stderr."""
+        self.err.print(f"note: {plain(text)}", soft_wrap=True)
+
+    def note_columns(self, columns: tuple[str, ...]) -> None:
+        """Say which columns are read under another name, and which are not read."""
+        for name, column in self.columns.renamed(columns):
+            self.note(f"{name} is read from the column `{column}`")
+        for column in columns:
+            if column in self.columns.constants:
+                self.note(f"the column `{column}` is not read: {column} is `{self.columns.constants[column]}` everywhere")
+            elif column in ANSWER:
+                self.note(f"the column `{column}` is passed through as `input_{column}`")
+        self.see_unread(columns)
+        self.note_unread()
+
+    def see_unread(self, columns: tuple[str, ...]) -> None:
+        """Remember columns that are not read."""
+        for column, meant in self.columns.not_read(columns).items():
+            if len(self.unread) < MOST_NAMED:
+                self.unread.setdefault(column, meant)
+
+    def note_unread(self) -> None:
+        """Name the columns that are passed through, with the name that may have been meant."""
+        names = [name for name in self.unread if name not in self.columns.constants]
+        if names:
+            self.note("passed through without being read: " + ", ".join(names))
+        for column, meant in self.unread.items():
+            if meant:
+                self.note(f"did you mean `{meant}` by the column `{column}`? --map {meant}={column}")
+
+    def note_the_rest(self) -> None:
+        """How many bad rows were not shown."""
+        rest = self.tally.invalid - self.max_problems
+        if rest > 0:
+            self.note(f"{count(rest, 'more invalid row')} not shown; each has its problems under `because`")
+
+
+def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> bool:
+    """Decide every row and write it. Whether it was stopped by Ctrl-C."""
+    sink = None if output is None else WholeLines(output)
+    before = _on_interrupt(sink.on_interrupt if sink else _stop)
+    try:
+        write = _row_writer(run, rows, sink, to_format)
+        last: tuple[str, ...] | None = rows.columns
+        for answered in decide_rows(run.columns.policy, rows, run.columns):
+            if rows.columns is None and (keys := tuple(answered.row.cells)) != last:
+                run.see_unread(last := keys)
+            run.saw(answered)
+            write(answered)
+        if sink:
+            sink.finish()
+    except KeyboardInterrupt:
+        kept = f"; they are in {sink.partial}" if sink and sink.partial else ""
+        run.note(f"stopped; {count(run.tally.decided + run.tally.invalid, 'row')} were decided{kept}")
+        return True
+    finally:
+        _on_interrupt(before)
+    if rows.columns is None:
+        run.note_unread()
+    return False
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _on_interrupt(handler: Any) -> Any:
+    try:
+        return signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not the main thread: nobody can press Ctrl-C here
+        return signal.default_int_handler
+
+
+def _row_writer(run: Run, rows: Rows, sink: WholeLines | None, to_format: str) -> Callable[[Answered], None]:
+    if sink is None:
+        return lambda answered: None
+    if to_format == JSONL:
+        renamed = {column: f"input_{column}" for column in ANSWER}
+        return lambda answered: sink.write(json_line(answered.row, answer(answered), renamed))
+    return _csv_writer(run, rows, sink)
+
+
+def _csv_writer(run: Run, rows: Rows, sink: WholeLines) -> Callable[[Answered], None]:
+    """Writes CSV. Its columns are those of the input, or of the first row where every row brings its own."""
+    columns = rows.columns
+
+    def write_columns() -> None:
+        named = [f"input_{column}" if column in ANSWER else column for column in columns or ()]
+        if len(set(named)) < len(named):
+            raise Unusable("a column has the name of an answer, and its `input_` name is taken", "rename it")
+        sink.write(csv_line([*named, *ANSWER], rows.delimiter))
+
+    def write(answered: Answered) -> None:
+        nonlocal columns
+        if columns is None:
+            columns = tuple(answered.row.cells)
+            write_columns()
+        for name in answered.row.cells.keys() - set(columns) if rows.columns is None else ():
+            left_out(name)
+        cells = [answered.row.cells.get(column) for column in columns]
+        sink.write(csv_line([*cells, *answer(answered).values()], rows.delimiter))
+
+    noted: set[str] = set()
+
+    def left_out(name: str) -> None:
+        if name not in noted and len(noted) < MOST_NAMED:
+            noted.add(name)
+            run.note(f"`{name}` is left out of the output: the first row does not have it")
+
+    if columns is not None:
+        write_columns()
+    return write
+
+
+def _summarise(tally: Tally, as_json: bool, *, to_stderr: bool) -> None:
+    if not as_json:
+        console(to_stderr=to_stderr).print(tally.as_table())
+    elif to_stderr:
+        import json
+
+        click.echo(json.dumps(tally.as_dict(), indent=2, ensure_ascii=False), err=True)
+    else:
+        print_json(tally.as_dict())
+
+
+def _name(file: str) -> str:
+    return "stdin" if file == STANDARD_STREAM else file
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == STANDARD_STREAM:
+        yield click.get_binary_stream("stdin")
+        return
+    try:
+        stream = open(file, "rb")
+    except OSError as error:
+        raise Unusable(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _progress(stream: BinaryIO, err: Console, shows: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while it lasts, where somebody watches it."""
+    if not shows:
+        yield lambda read: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    try:
+        total = os.fstat(stream.fileno()).st_size or None
+    except OSError:
+        total = None
+    bar = (TextColumn("deciding"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*bar, console=err, transient=True) as progress:
+        task = progress.add_task("deciding", total=total)
+        yield lambda read: progress.advance(task, read)

@@ -1,0 +1,146 @@
+"""`recovery doctor`: is this installation sound, and if not, what cures it?"""
+
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+import rich_click as click
+from rich.text import Text
+
+from recovery_cli.exits import FINDINGS, FINE
+from recovery_cli.options import json_option
+from recovery_cli.render import console, plain, print_json
+from recovery_engine import (
+    Money,
+    Outcome,
+    RecoveryRequest,
+    __version__,
+    decide,
+    load_policy,
+    matcher_in_service,
+    shipped_policies,
+)
+
+GOOD, NOTE, WRONG = "good", "note", "wrong"
+STYLES = {GOOD: "green", NOTE: "yellow", WRONG: "red"}
+
+DURABLE_RULES = "2.0.28"
+NEEDED = ("durable-rules", "pydantic", "sqlmodel", "click", "rich-click", "rich", "PyYAML", "babel", "orjson")
+BUILD_IT = (
+    "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject "
+    "pip install --no-cache-dir --force-reinstall --no-deps durable-rules==2.0.28"
+)
+INSTALL_IT = "pip install --force-reinstall recovery-engine"
+# The first release of each line without the WAL-reset bug, which can lose commits that were acknowledged.
+# Source: https://sqlite.org/wal.html, "The WAL-reset bug".
+WAL_IS_SAFE = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, what that means, and the cure if it is wrong."""
+
+    what: str
+    level: str
+    found: str
+    means: str = ""
+    cure: str = ""
+
+
+@click.command("doctor")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Say whether this installation is sound: versions, the rule engine, the database.
+
+    \b
+    Examples:
+      recovery doctor
+      recovery doctor --json
+
+    Exit codes: 0 sound (notes do not count), 1 something is wrong.
+    """
+    findings = [finding for look in (_python, _packages, _sqlite, _matcher, _policies) for finding in look()]
+    wrong = sum(finding.level == WRONG for finding in findings)
+    if as_json:
+        print_json({"sound": not wrong, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            _show(finding)
+        click.echo("sound" if not wrong else f"{wrong} of {len(findings)} wrong")
+    ctx.exit(FINDINGS if wrong else FINE)
+
+
+def _show(finding: Finding) -> None:
+    out = console()
+    text = Text(f"{finding.level:<6}", STYLES[finding.level]).append(f"{finding.what:<17}", "bold").append(plain(finding.found))
+    out.print(text.append(f"  {plain(finding.means)}" if finding.means else ""), soft_wrap=True)
+    if finding.cure:
+        out.print(f"      cure: {finding.cure}", soft_wrap=True)
+
+
+def _python() -> Iterator[Finding]:
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    cure = "" if supported else "use Python 3.11, 3.12 or 3.13"
+    yield Finding("python", GOOD if supported else WRONG, platform.python_version(), "", cure)
+    yield Finding("recovery-engine", GOOD, __version__)
+
+
+def _packages() -> Iterator[Finding]:
+    for name in NEEDED:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield Finding(name, WRONG, "missing", "", INSTALL_IT)
+            continue
+        if name == "durable-rules" and found != DURABLE_RULES:
+            means = f"only {DURABLE_RULES} has been examined for what it gets wrong"
+            yield Finding(name, WRONG, found, means, BUILD_IT)
+        else:
+            yield Finding(name, GOOD, found)
+
+
+def _sqlite() -> Iterator[Finding]:
+    module = _sqlite_module()
+    found = tuple(int(part) for part in module.sqlite_version.split("."))
+    name = "SQLite" if module is sqlite3 else "SQLite (pysqlite3)"
+    if wal_is_safe(found):
+        yield Finding(name, GOOD, module.sqlite_version, "WAL is safe and will be used")
+    else:
+        means = "has the WAL-reset bug: the slower, safe DELETE journal with EXTRA will be used"
+        yield Finding(name, NOTE, module.sqlite_version, means, "pip install pysqlite3-binary brings a newer one")
+
+
+def _sqlite_module() -> ModuleType:
+    """The SQLite that serves: pysqlite3 where it is installed."""
+    try:
+        return import_module("pysqlite3")
+    except ImportError:
+        return sqlite3
+
+
+def wal_is_safe(found: tuple[int, ...]) -> bool:
+    """Whether this version of SQLite has no WAL-reset bug."""
+    return found >= WAL_IS_SAFE[0] or any(found[:2] == fixed[:2] and found >= fixed for fixed in WAL_IS_SAFE)
+
+
+def _matcher() -> Iterator[Finding]:
+    matcher, why_not = matcher_in_service()
+    if matcher == "both":
+        yield Finding("matcher", GOOD, "both", "durable-rules and the reference matcher decide, and must agree")
+    else:
+        means = f"the reference matcher decides alone: {why_not}"
+        yield Finding("matcher", WRONG, matcher, means, BUILD_IT)
+
+
+def _policies() -> Iterator[Finding]:
+    """A decision whose answer is known: the whole way from a file to an outcome works."""
+    decision = decide(load_policy("classic"), RecoveryRequest("frontline", "refund", Money.of("100", "USD")))
+    sound = decision.outcome == Outcome.APPROVE
+    means = "a trial request was decided as it should be" if sound else "a trial request was decided wrongly"
+    yield Finding("policies", GOOD if sound else WRONG, f"{len(shipped_policies())} starters", means, "" if sound else INSTALL_IT)

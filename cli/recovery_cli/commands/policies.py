@@ -1,0 +1,65 @@
+"""`recovery policies`: the starter policies, one line each, and a copy of one to start from."""
+
+import rich_click as click
+from rich.text import Text
+
+from recovery_cli.exits import Unusable
+from recovery_cli.options import complete_policy, json_option
+from recovery_cli.render import console, in_words, plain, print_json, table
+from recovery_cli.writing import STANDARD_STREAM, write_text
+from recovery_engine import Policy, load_policy, shipped_policies
+
+
+@click.command("policies")
+@click.argument("name", required=False, shell_complete=complete_policy)
+@click.option("--output", metavar="FILE", help="Copy the policy there; `-` is stdout.")
+@click.option("--force", is_flag=True, help="Replace a file that is already there.")
+@json_option
+def command(name: str | None, output: str | None, force: bool, as_json: bool) -> None:
+    """List the starter policies, or print or copy one of them to start from.
+
+    \b
+    Examples:
+      recovery policies
+      recovery policies hotel
+      recovery policies hotel --output my-policy.yaml
+    """
+    if name is None:
+        if output:
+            raise Unusable("which policy is to be copied?", f"one of {', '.join(shipped_policies())}")
+        _list(as_json)
+        return
+    if name not in shipped_policies():
+        load_policy(name)  # says which name is close, where it is no file either
+        raise Unusable(f"{name} is not a starter policy", f"one of {', '.join(shipped_policies())}")
+    text = shipped_policies()[name].read_text(encoding="utf-8")
+    if as_json:
+        print_json({"name": name, "text": text})
+        if not output:
+            return
+    write_text(output or STANDARD_STREAM, text, only_if_new=not force)
+
+
+def _list(as_json: bool) -> None:
+    policies = {name: load_policy(name) for name in shipped_policies()}
+    if as_json:
+        print_json([_as_json(name, policy) for name, policy in policies.items()])
+        return
+    made = table("policy", "", "from the lowest authority to the highest")
+    for name, policy in policies.items():
+        made.add_row(name, policy.currency, " › ".join(in_words(role) for role in policy.ladder))
+        made.add_row("", "", Text(plain(policy.source or ""), "dim"))
+    out = console()
+    out.print(made)
+    out.print("\nlook at one: recovery matrix --policy hotel\nstart from one: recovery policies hotel --output my-policy.yaml")
+
+
+def _as_json(name: str, policy: Policy) -> dict[str, object]:
+    return {
+        "name": name,
+        "version": policy.version,
+        "currency": policy.currency,
+        "ladder": list(policy.ladder),
+        "source": policy.source,
+        "path": str(shipped_policies()[name]),
+    }
