@@ -16,10 +16,16 @@ from recovery_engine.model import (
     Used,
 )
 from recovery_engine.money import Money
-from recovery_engine.policy.library import PolicyLibrary, check_policy_file, load_policy, shipped_policies
+from recovery_engine.policy.library import (
+    PolicyLibrary,
+    check_policy,
+    check_policy_file,
+    load_policy,
+    parse_policy,
+    shipped_policies,
+)
 from recovery_engine.policy.reading import read_request
 from recovery_engine.policy.schema import Policy, json_schema
-from recovery_engine.policy.source import check_policy, parse_policy
 from recovery_engine.whatif.card import Card, CardSection, CardTable, authority_card
 from recovery_engine.whatif.examples import ExampleResult, never_decided, run_examples
 

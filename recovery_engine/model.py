@@ -1,6 +1,7 @@
 """The values that go into a decision and come out of it. All are frozen; amounts inside are integer minor units."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -59,7 +60,8 @@ class RecoveryRequest:
     def __post_init__(self) -> None:
         if type(self.evidence) is not frozenset:
             items = (self.evidence,) if isinstance(self.evidence, str) else self.evidence
-            object.__setattr__(self, "evidence", frozenset(items))
+            with suppress(TypeError):  # what is no set of words is found by `decide`, with everything else
+                object.__setattr__(self, "evidence", frozenset(items))
 
 
 class Used(NamedTuple):

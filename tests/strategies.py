@@ -1,11 +1,11 @@
 """Random policies, as text, and random requests that keep close to their limits.
 
-Everything is drawn from a ``random.Random``. ``policy_texts`` and ``cases`` give it to hypothesis, which can then make
-a failing example small; a fixed seed gives the same thousands quickly.
+Everything is drawn from a ``random.Random``. ``some_cases`` gets it from hypothesis, which can then make a failing
+example small; a fixed seed gives the same thousands quickly.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 
@@ -29,8 +29,9 @@ LARGEST = 24
 class PolicyWriter:
     """Writes one policy that ``check_policy`` accepts, with some of everything the language has."""
 
-    def __init__(self, random: Random) -> None:
-        self.random = random
+    def __init__(self, random: Random, rising: bool = False) -> None:
+        """With *rising*, every row rises along the ladder and every ``amount`` is `over` or `at least`."""
+        self.random, self.rising = random, rising
         self.currency = random.choice(("USD", "JPY", "BHD"))
         self.ladder = list(ROLES[: random.randint(2, 5)])
         self.listed = {name for name in ("remedies", "categories", "severities", "sites") if self.chance(0.8)}
@@ -116,10 +117,14 @@ class PolicyWriter:
         rising = sorted(self.random.randint(0, LARGEST) for _ in self.ladder)
         cells = [decimal_text(limit, self.currency) for limit in rising]
         for at in range(len(cells)):
+            if self.rising:
+                break
             if self.chance(0.25):
                 cells[at] = self.random.choice(("none", "unlimited", "0", *(["same"] * 4 if same else [])))
         if self.chance(0.3):
             cells[-1] = "unlimited"
+        if self.rising and self.chance(0.2):
+            cells[0] = "none"
         if self.chance(0.2):
             return {role: cell for role, cell in zip(self.ladder, cells, strict=True) if self.chance(0.7)} or {
                 self.ladder[0]: cells[0]
@@ -200,8 +205,10 @@ class PolicyWriter:
     def comparison(self, name: str) -> str:
         low, high = sorted(self.random.randint(0, 8 if name == "days" else LARGEST) for _ in range(2))
         first, second = (str(low), str(high)) if name == "days" else (self.shown(low), self.shown(high))
-        words = (f"over {first}", f"at least {first}", f"under {second}", f"at most {second}", first)
-        return self.random.choice((*words, f"from {first} to {second}"))
+        rising = (f"over {first}", f"at least {first}")
+        if self.rising and name == "amount":
+            return self.random.choice(rising)
+        return self.random.choice((*rising, f"under {second}", f"at most {second}", first, f"from {first} to {second}"))
 
     def shown(self, minor: int) -> str:
         return decimal_text(minor, self.currency)
@@ -217,9 +224,9 @@ def flow(value: object) -> str:
     return str(value)
 
 
-def random_policy(random: Random) -> tuple[str, Policy]:
+def random_policy(random: Random, rising: bool = False) -> tuple[str, Policy]:
     """The text of a policy, and the policy; it is always one that may be used."""
-    text = PolicyWriter(random).text()
+    text = PolicyWriter(random, rising).text()
     policy, diagnostics = check_policy(text, "random.yaml")
     assert policy is not None, f"{text}\n{[str(found) for found in diagnostics]}"
     return text, policy
@@ -306,16 +313,27 @@ class RequestWriter:
         return Money(self.figure(random), self.policy.currency)
 
 
-policy_texts = st.randoms(use_true_random=False).map(random_policy)
-"""Policies as (text, policy)."""
+@dataclass(frozen=True)
+class Cases:
+    """A policy with requests about it."""
+
+    text: str
+    policy: Policy
+    requests: tuple[tuple[RecoveryRequest, Usage], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.text, *(f"{request}\n{usage}" for request, usage in self.requests)])
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[str, Policy, RecoveryRequest, Usage]:
-    """A policy with a request about it."""
-    random = draw(st.randoms(use_true_random=False))
-    text, policy = random_policy(random)
-    return text, policy, *RequestWriter(text, policy).request(random)
+def some_cases(count: int, rising: bool = False) -> st.SearchStrategy[Cases]:
+    """A policy and *count* requests about it, none of which lacks anything."""
+
+    def made(random: Random) -> Cases:
+        text, policy = random_policy(random, rising)
+        writer = RequestWriter(text, policy)
+        return Cases(text, policy, tuple(writer.request(random) for _ in range(count)))
+
+    return st.randoms(use_true_random=False).map(made)
 
 
 def with_amount(request: RecoveryRequest, minor: int) -> RecoveryRequest:

@@ -17,25 +17,35 @@ body { margin: 0 auto; padding: 2rem 1.5rem; max-width: 60rem; background: var(-
 h1 { margin: 0; font-size: 1.9rem; }
 h2 { margin: 1.6rem 0 .4rem; font-size: 1.1rem; }
 .soft, .id { color: var(--soft); }
-.id { font-size: .78rem; margin-left: .5rem; }
+.id { font-size: .78rem; font-weight: 400; margin-left: .5rem; }
 .scroll { overflow-x: auto; }
-table { width: 100%; border-collapse: collapse; }
-th, td { padding: .55rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
+table { width: 100%; border-collapse: collapse; table-layout: fixed; min-width: 30rem; }
+th, td { padding: .5rem .7rem; border-bottom: 1px solid var(--line); text-align: right; overflow-wrap: break-word; }
 th:first-child { text-align: left; font-weight: 500; }
 thead th { background: var(--band); font-weight: 600; }
 td { font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 td.not { color: var(--soft); font-weight: 400; font-size: 1rem; }
 td.free { color: var(--mark); }
-.sections { columns: 22rem 2; column-gap: 2.5rem; }
+.sections { columns: 22rem 2; column-gap: 2.5rem; margin-top: 1.6rem; }
+.sections section { padding-bottom: 1.2rem; }
+.sections h2 { margin-top: 0; }
 section { break-inside: avoid; }
 ul { margin: 0; padding-left: 1.1rem; }
 li { margin: .25rem 0; }
 footer { margin-top: 2rem; padding-top: .6rem; border-top: 1px solid var(--line); font-size: .78rem;
          color: var(--soft); overflow-wrap: anywhere; }
-@page { size: A4; margin: 14mm; }
+@page { size: A4; margin: 13mm; }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #999; --paper: #fff; --band: #eee; --mark: #000; color-scheme: light; }
-  body { padding: 0; max-width: none; font-size: 11pt; }
+  body { padding: 0; max-width: none; font-size: 9.5pt; line-height: 1.35; }
+  h1 { font-size: 20pt; }
+  h2 { font-size: 11.5pt; margin-top: 4mm; }
+  header p { margin: 1mm 0; }
+  th, td { padding: 1.4mm 2mm; }
+  td { font-size: 12pt; }
+  footer { margin-top: 3mm; }
+  .sections { margin-top: 4mm; }
+  .sections section { padding-bottom: 2.5mm; }
   thead th { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   table, section, footer { break-inside: avoid; }
   .sections { columns: 2; }
@@ -92,9 +102,14 @@ def _cell(cell: str) -> str:
 
 
 def _section(section: CardSection) -> str:
-    lines = "".join(f"<li>{escape(sentence)}{_id(line)}</li>" for line, sentence in section.lines)
+    lines = "".join(f"<li>{escape(sentence)}{_id(line_to_name(line, sentence))}</li>" for line, sentence in section.lines)
     return f"<section><h2>{escape(section.heading)}</h2><ul>{lines}</ul></section>"
 
 
+def line_to_name(line: str, sentence: str) -> str:
+    """The id to print beside a sentence: none where the sentence begins with it anyway."""
+    return "" if sentence.startswith(line.replace("_", " ")) else line
+
+
 def _id(line: str) -> str:
-    return f'<span class="id">{escape(line)}</span>'
+    return f'<span class="id">{escape(line)}</span>' if line else ""

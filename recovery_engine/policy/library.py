@@ -10,7 +10,7 @@ from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_
 from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
 from recovery_engine.policy.reading import MISSING, problem
 from recovery_engine.policy.schema import Policy
-from recovery_engine.policy.source import check_policy
+from recovery_engine.policy.source import check_text
 
 _MAX_BYTES = 4_000_000
 
@@ -20,6 +20,22 @@ def shipped_policies() -> dict[str, Path]:
     here = Path(__file__).resolve().parent.parent
     folder = next((place for place in (here / "policies", here.parent / "policies") if place.is_dir()), here)
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def check_policy(text: str, file: str = "<policy>") -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    """The policy in a text, unless it has an error, and all diagnostics in the order of the file, warnings too."""
+    policy, diagnostics = check_text(text, file)
+    if policy is not None:
+        try:
+            compiled(policy)
+        except PolicyError as error:
+            return None, (*diagnostics, *error.diagnostics)
+    return policy, diagnostics
+
+
+def parse_policy(text: str, file: str = "<policy>") -> Policy:
+    """Read a policy from YAML text. Raises PolicyError with every mistake in it."""
+    return _without_errors(*check_policy(text, file))
 
 
 def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
@@ -46,13 +62,7 @@ def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return None, (_unreadable(f"{shown}:{line}", "not UTF-8 text", "save the file as UTF-8", line),)
-    policy, diagnostics = check_policy(text, shown)
-    if policy is not None:
-        try:
-            compiled(policy)
-        except PolicyError as error:
-            return None, (*diagnostics, *error.diagnostics)
-    return policy, diagnostics
+    return check_policy(text, shown)
 
 
 def _siblings(file: Path) -> Iterator[Path]:
@@ -68,7 +78,10 @@ def _unreadable(where: str, message: str, help: str, line: int = 0) -> Diagnosti
 
 def load_policy(path: str | Path) -> Policy:
     """Read a policy from a YAML file, or a starter policy by its name. Raises PolicyError with every mistake in it."""
-    policy, diagnostics = check_policy_file(path)
+    return _without_errors(*check_policy_file(path))
+
+
+def _without_errors(policy: Policy | None, diagnostics: Iterable[Diagnostic]) -> Policy:
     if policy is None:
         raise PolicyError(diagnostic for diagnostic in diagnostics if diagnostic.level == "error")
     return policy

@@ -121,12 +121,15 @@ def _proof_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
     note: object = request.note
     if note is not None and not isinstance(note, str):
         yield problem(ILL_TYPED, "note", "a note is text", "give it as text")
-    items: Iterable[object] = request.evidence
-    if any(not isinstance(item, str) for item in items):
+    items: object = request.evidence
+    if not isinstance(items, frozenset) or any(not isinstance(item, str) for item in items):
         yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
 
 
-def _usage_problems(usage: Usage, words: Words) -> Iterator[Diagnostic]:
+def _usage_problems(usage: object, words: Words) -> Iterator[Diagnostic]:
+    if not isinstance(usage, Usage):
+        yield problem(ILL_TYPED, "usage", f"a {type(usage).__name__} is not a usage", "give a Usage, or leave it out")
+        return
     total = 0
     for name in ("on_case", "owed_on_case"):
         for remedy, amount in getattr(usage, name).items():
@@ -139,15 +142,13 @@ def _usage_problems(usage: Usage, words: Words) -> Iterator[Diagnostic]:
                 total += amount
     for budget, used in usage.used.items():
         if budget not in words.budget_ids:
-            yield problem(
-                UNKNOWN_WORD, "used", f"unknown budget `{budget}`", did_you_mean(budget, sorted(words.budget_ids))
-            )
-        if type(used.amount) is not int or type(used.times) is not int or used.amount < 0 or used.times < 0:
-            yield problem(
-                ILL_TYPED, "used", f"`{budget}` holds no numbers", "use Used(amount=minor units, times=cases)"
-            )
-        else:
+            cure = did_you_mean(budget, sorted(words.budget_ids))
+            yield problem(UNKNOWN_WORD, "used", f"unknown budget `{budget}`", cure)
+        if isinstance(used, Used) and all(type(figure) is int and figure >= 0 for figure in used):
             total = max(total, used.amount)
+        else:
+            cure = "use Used(amount=minor units, times=cases)"
+            yield problem(ILL_TYPED, "used", f"`{budget}` holds no numbers", cure)
     if total > MAX_MINOR:
         yield problem(TOO_LARGE, "on_case", "the case already had more than can be added up exactly", "")
 

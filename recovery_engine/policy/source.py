@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from recovery_engine.errors import Diagnostic, PolicyError, did_you_mean
+from recovery_engine.errors import Diagnostic, did_you_mean
 from recovery_engine.model import FAULT, NOBODY_GIVES, NOTHING_OWED, REASON_CODES
 from recovery_engine.money import CURRENCIES
 from recovery_engine.policy import schema
@@ -19,15 +19,7 @@ from recovery_engine.policy.words import BUILT_IN, Fact, Problem, Words, as_list
 _WITH_IDS = (*SECTIONS, "promises")
 
 
-def parse_policy(text: str, file: str = "<policy>") -> Policy:
-    """Read a policy. Raises PolicyError with every mistake in it."""
-    policy, diagnostics = check_policy(text, file)
-    if policy is None:
-        raise PolicyError(diagnostic for diagnostic in diagnostics if diagnostic.level == "error")
-    return policy
-
-
-def check_policy(text: str, file: str = "<policy>") -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+def check_text(text: str, file: str) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy, unless it has an error, and all diagnostics in the order of the file, warnings too."""
     source = Source(file)
     tree = read_tree(text, source)

@@ -4,6 +4,7 @@ Words that stand in the same lists are one class and share a code. 0 is a word t
 names; neither is in any list.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
@@ -56,6 +57,7 @@ class Encoding:
         self._fields: dict[Reading, tuple[str, ...]] = {}
         self._findings: dict[str, Finding] = {}
         self._network = Network(list(self._rules()))
+        weakref.finalize(self, self._network.close)
 
     def match(self, words: Words, readings: Mapping[Reading, int | None]) -> Match:
         """Every finding about one cell, by durable-rules. Raises MatcherFault.
@@ -82,10 +84,6 @@ class Encoding:
             fields = tuple(self._taken[key] for key in keys if key in self._taken)
             self._fields[reading] = fields
         return fields
-
-    def close(self) -> None:
-        """Free the rulesets."""
-        self._network.close()
 
     # --- rules ---
 

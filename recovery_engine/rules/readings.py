@@ -113,5 +113,5 @@ def times_with(line: BudgetLine, usage: Usage) -> int:
 
 
 def clamp(value: int) -> int:
-    """Within the range the rule network holds exactly; only the sign of what is clamped is ever asked."""
-    return max(-MAX_MINOR, min(MAX_MINOR, value))
+    """Within the range the rule network holds exactly, and still beyond every limit where it was beyond them."""
+    return max(-MAX_MINOR - 1, min(MAX_MINOR + 1, value))

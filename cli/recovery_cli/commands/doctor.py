@@ -113,7 +113,7 @@ def _sqlite() -> Iterator[Finding]:
         yield Finding(name, GOOD, module.sqlite_version, "WAL is safe and will be used")
     else:
         means = "has the WAL-reset bug: the slower, safe DELETE journal with EXTRA will be used"
-        yield Finding(name, NOTE, module.sqlite_version, means, "pip install pysqlite3-binary brings a newer one")
+        yield Finding(name, NOTE, module.sqlite_version, means, "`pip install pysqlite3` brings a newer one")
 
 
 def _sqlite_module() -> ModuleType:

@@ -6,7 +6,7 @@ import rich_click as click
 from rich.text import Text
 
 from recovery_cli.options import json_option, policy_option
-from recovery_cli.page import page
+from recovery_cli.page import line_to_name, page
 from recovery_cli.render import console, indented, plain, print_json, table
 from recovery_cli.writing import write_text
 from recovery_engine import Card, CardTable, authority_card, load_policy
@@ -46,7 +46,7 @@ def _show(card: Card) -> None:
         out.print()
         out.print(Text(section.heading, "bold"))
         for line, sentence in section.lines:
-            out.print(indented(Text.assemble(plain(sentence), (f"  {line}", "dim"))))
+            out.print(indented(Text.assemble(plain(sentence), (f"  {line_to_name(line, sentence)}", "dim"))))
 
 
 def _show_table(card: Card, shown: CardTable) -> None:

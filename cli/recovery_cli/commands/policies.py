@@ -1,11 +1,10 @@
 """`recovery policies`: the starter policies, one line each, and a copy of one to start from."""
 
 import rich_click as click
-from rich.text import Text
 
 from recovery_cli.exits import Unusable
 from recovery_cli.options import complete_policy, json_option
-from recovery_cli.render import console, in_words, plain, print_json, table
+from recovery_cli.render import console, in_words, print_json, table
 from recovery_cli.writing import STANDARD_STREAM, write_text
 from recovery_engine import Policy, load_policy, shipped_policies
 
@@ -45,13 +44,14 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json([_as_json(name, policy) for name, policy in policies.items()])
         return
-    made = table("policy", "", "from the lowest authority to the highest")
+    made = table("policy", "", "who may, lowest authority first")
+    made.columns[-1].no_wrap, made.columns[-1].overflow = True, "ellipsis"
     for name, policy in policies.items():
-        made.add_row(name, policy.currency, " › ".join(in_words(role) for role in policy.ladder))
-        made.add_row("", "", Text(plain(policy.source or ""), "dim"))
+        made.add_row(name, policy.currency, ", ".join(in_words(role) for role in policy.ladder))
     out = console()
     out.print(made)
-    out.print("\nlook at one: recovery matrix --policy hotel\nstart from one: recovery policies hotel --output my-policy.yaml")
+    out.print("\nlook at one:     recovery matrix --policy hotel")
+    out.print("start from one:  recovery policies hotel --output my-policy.yaml")
 
 
 def _as_json(name: str, policy: Policy) -> dict[str, object]:

@@ -34,7 +34,7 @@ EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Ou
 @click.option("--fact", multiple=True, metavar="NAME=VALUE", callback=assignments, shell_complete=complete_assignment, help="A fact of the policy; may be repeated.")  # fmt: skip
 @click.option("--on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What this case already had as goodwill.")  # fmt: skip
 @click.option("--owed-on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What it already had of what is owed.")  # fmt: skip
-@click.option("--used", multiple=True, metavar="BUDGET=amount:50,times:3", callback=assignments, shell_complete=complete_assignment, help="What a budget's period already holds.")  # fmt: skip
+@click.option("--used", multiple=True, metavar="BUDGET=SUMS", callback=assignments, shell_complete=complete_assignment, help="What a budget's period holds, as `customer-90d=amount:50,times:3`.")  # fmt: skip
 @click.option("--json-file", type=click.File("rb"), metavar="FILE|-", help="Read the request from JSON; options win over it.")  # fmt: skip
 @click.option("--exit-status", is_flag=True, help="Exit 0 approve, 10 escalate, 20 deny, 30 incomplete.")
 @json_option
@@ -57,9 +57,10 @@ def command(
     \b
     Examples:
       recovery what-if --role frontline --remedy refund --amount 150
-      recovery what-if --policy hotel --role front_desk --remedy comp_item --amount 25 \\
-          --category room --severity minor --note "no hot water" --on-case comp_item=10
-      recovery what-if --role frontline --amount 90 --json-file request.json --json
+      recovery what-if --policy hotel --role front_desk --remedy comp_item \\
+          --amount 25 --note "no hot water" --on-case comp_item=10
+      recovery what-if --role frontline --amount 90 --exit-status --json
+      recovery what-if --json-file request.json --amount 90
     """
     given = _read_json(json_file) if json_file else {}
     given |= given_words(fields | {"used": _budgets(used)})
