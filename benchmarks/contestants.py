@@ -21,6 +21,9 @@ POLICY_FILE = Path(__file__).with_name("policy.yaml")
 
 DENY, APPROVE = "deny", "approve"
 
+DICTIONARY, IF_CHAIN, DURABLE_RULES = "dictionary", "if-chain", "durable-rules (C module)"
+BARE, FULL = "recovery-engine, outcome only", "recovery-engine, decide()"
+
 Input = TypeVar("Input")
 Raw = TypeVar("Raw")
 
@@ -34,7 +37,7 @@ class Contestant(Generic[Input, Raw]):
     """
 
     name: str
-    version: str
+    package: str
     prepare: Callable[[Case], Input]
     decide: Callable[[Input], Raw]
     answer: Callable[[Raw], str]
@@ -44,7 +47,14 @@ class Contestant(Generic[Input, Raw]):
 
 AnyContestant = Contestant[Any, Any]
 
+OURS = f"recovery-engine {recovery_engine.__version__}"
+
 SUMS = "sums on the case"
+
+
+def installed(package: str) -> str:
+    """A package with its version."""
+    return f"{package} {version(package)}"
 
 
 def as_it_is(answer: str) -> str:
@@ -60,8 +70,8 @@ def own_contestants() -> list[AnyContestant]:
 
 # --- a dictionary: from the words to the limits, then comparing -------------------------------------------------------
 
-Limits = tuple[str, int, int, int, int, int]
-"""The answer if these hold: most in total, of this remedy, of small vouchers, and percent of the bill (own, gifts)."""
+Limits = tuple[str, int, int, int, int]
+"""The answer if these hold: most in total, most of this remedy, percent of the bill for it, and for all gifts."""
 
 ANY_PERCENT = 10**9
 
@@ -74,9 +84,7 @@ def _limits_by_words() -> dict[tuple[str, str, str, str, str], tuple[Limits, ...
         rungs = []
         for rank in range(first, len(LADDER)):
             small = remedy == "voucher" and severity == "minor" and rank < limits.SMALL_VOUCHERS.binds_below
-            most_own = min(
-                limits.limit(remedy, scope, rank), limits.MOST_SMALL_VOUCHERS if small else limits.UNLIMITED
-            )
+            most_own = min(limits.limit(remedy, scope, rank), limits.MOST_SMALL_VOUCHERS if small else limits.UNLIMITED)
             half = remedy in limits.GIFTS and rank < limits.HALF_THE_BILL.binds_below
             rungs.append(
                 (
@@ -111,12 +119,16 @@ def dictionary() -> AnyContestant:
                 return answer
         return DENY
 
-    return Contestant("dictionary", "", _summed, decide, as_it_is, SUMS)
+    return Contestant(DICTIONARY, "", _summed, decide, as_it_is, SUMS)
+
+
+_SUMMED = ("total", "own", "gifts", "rank")
 
 
 def _summed(case: Case) -> Case:
     """The case with its sums worked out, so that reading them costs what reading a field costs."""
-    assert case.total and case.own and case.gifts and case.rank >= 0
+    for field in _SUMMED:
+        getattr(case, field)
     return case
 
 
@@ -125,7 +137,7 @@ def _summed(case: Case) -> Case:
 
 def if_chain() -> AnyContestant:
     """The policy as code."""
-    return Contestant("if-chain", "", _summed, _ask_upwards, as_it_is, SUMS)
+    return Contestant(IF_CHAIN, "", _summed, _ask_upwards, as_it_is, SUMS)
 
 
 def _ask_upwards(case: Case) -> str:
@@ -202,13 +214,13 @@ def durable_rules() -> AnyContestant:
         return DENY
 
     return Contestant(
-        "durable-rules (C module)",
-        version("durable-rules"),
+        DURABLE_RULES,
+        installed("durable-rules"),
         prepare,
         decide,
         as_it_is,
         f"{SUMS}, words as numbers, what the bill leaves, the way up the ladder",
-        "the rules that fit",
+        "the limits that are exceeded",
     )
 
 
@@ -216,10 +228,12 @@ def _rules() -> list[tuple[int, Expression]]:
     """The rank that a rule stops (-1: everyone), and when."""
 
     def one_of(field: str, known: tuple[str, ...], words: tuple[str, ...]) -> Expression:
-        return ("or", *(("==", field, known.index(word)) for word in words))
+        tests: list[Expression] = [("==", field, known.index(word)) for word in words]
+        return ("or", *tests)
 
     def none_of(field: str, known: tuple[str, ...], words: tuple[str, ...]) -> Expression:
-        return ("and", *(("!=", field, known.index(word)) for word in words))
+        tests: list[Expression] = [("!=", field, known.index(word)) for word in words]
+        return ("and", *tests)
 
     def remedy(*words: str) -> Expression:
         return one_of("remedy", limits.REMEDIES, words)
@@ -283,8 +297,7 @@ def bare(policy: Policy) -> AnyContestant:
     def answer(ruling: Ruling) -> str:
         return LADDER[ruling.to] if ruling.to is not None else str(ruling.outcome)
 
-    name = "recovery-engine, outcome only"
-    return Contestant(name, recovery_engine.__version__, request_of, decide, answer, explains="the lines that decided")
+    return Contestant(BARE, OURS, request_of, decide, answer, explains="the lines that decided")
 
 
 def full(policy: Policy) -> AnyContestant:
@@ -297,6 +310,5 @@ def full(policy: Policy) -> AnyContestant:
     def answer(decision: Decision) -> str:
         return decision.to if decision.outcome == Outcome.ESCALATE and decision.to else str(decision.outcome)
 
-    name = "recovery-engine, decide()"
     explains = "lines, amounts, ladder, what can be given now, what would change it, what to say"
-    return Contestant(name, recovery_engine.__version__, request_of, decide, answer, explains=explains)
+    return Contestant(FULL, OURS, request_of, decide, answer, explains=explains)

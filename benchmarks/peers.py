@@ -3,14 +3,14 @@
 The rules are made from limits.py. What an engine cannot express is told to it by the host, and the table says so.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from benchmarks import limits
-from benchmarks.contestants import APPROVE, DENY, SUMS, AnyContestant, Contestant, as_it_is
+from benchmarks.contestants import APPROVE, DENY, SUMS, AnyContestant, Contestant, as_it_is, installed
 from benchmarks.limits import LADDER
 from benchmarks.stream import Case
 
@@ -151,7 +151,7 @@ def datalogic() -> AnyContestant:
 
     compiled = import_module("datalogic_py").Engine().compile(rule(_decision()))
     return Contestant(
-        "datalogic (JSONLogic)", version("datalogic-py"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
+        "datalogic (JSONLogic)", installed("datalogic-py"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
     )
 
 
@@ -160,7 +160,7 @@ def zen_expression() -> AnyContestant:
     text = _written(_decision(), {})
     compiled = import_module("zen").compile_expression(text)
     return Contestant(
-        "zen, one expression", version("zen-engine"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
+        "zen, one expression", installed("zen-engine"), _fields, compiled.evaluate, as_it_is, f"{SUMS}, {RANK}"
     )
 
 
@@ -169,33 +169,35 @@ def cel() -> AnyContestant:
     text = _written(_decision(), {"and": "&&", "or": "||"})
     program = import_module("cel").compile(text)
     return Contestant(
-        "CEL", version("common-expression-language"), _fields, program.execute, as_it_is, f"{SUMS}, {RANK}"
+        "CEL", installed("common-expression-language"), _fields, program.execute, as_it_is, f"{SUMS}, {RANK}"
     )
 
 
 # --- decision tables --------------------------------------------------------------------------------------------------
 
 
-def zen_table() -> AnyContestant:
+def zen_tables() -> AnyContestant:
     """zen's decision tables, as its editor draws them: who is needed by the total, by the remedy, by the bill."""
+    return _zen_tables("zen, decision tables", {}, "")
+
+
+def zen_tables_traced() -> AnyContestant:
+    """The same, with a trace of how every table came to its row."""
+    return _zen_tables("zen, decision tables with trace", {"trace": True}, "the row of every table")
+
+
+def _zen_tables(name: str, options: dict[str, bool], explains: str) -> AnyContestant:
     # By a loader, which compiles once: create_decision() takes fifty times as long at every question.
     engine = import_module("zen").ZenEngine({"loader": {"type": "static", "content": {"policy": _decision_graph()}}})
 
     def decide(fields: dict[str, Any]) -> Any:
-        return engine.evaluate("policy", fields)
+        return engine.evaluate("policy", fields, options)
 
     def answer(raw: Any) -> str:
         return str(raw["result"]["answer"])
 
-    return Contestant(
-        "zen, decision tables",
-        version("zen-engine"),
-        _fields,
-        decide,
-        answer,
-        f"{SUMS}, {RANK}; limits must rise along the ladder",
-        "a trace of every table",
-    )
+    told = f"{SUMS}, {RANK}; limits must rise along the ladder"
+    return Contestant(name, installed("zen-engine"), _fields, decide, answer, told, explains)
 
 
 def _decision_graph() -> dict[str, Any]:
@@ -263,7 +265,7 @@ def _decision_graph() -> dict[str, Any]:
     ]
     edges = [
         {"id": f"{at}", "type": "edge", "sourceId": one["id"], "targetId": other["id"]}
-        for at, (one, other) in enumerate(zip(nodes, nodes[1:], strict=False))
+        for at, (one, other) in enumerate(itertools.pairwise(nodes))
     ]
     return {"nodes": nodes, "edges": edges}
 
@@ -300,11 +302,12 @@ def _forbidding() -> Iterator[Forbids]:
                 name = f"{row.remedy or 'total'}-{row.scope or 'any'}-{LADDER[rank]}"
                 yield Forbids(name, LADDER[rank], row.remedy, ("and", over, *scopes[row.scope]))
     small = ("and", ("==", Name("severity"), "minor"), (">", Name("own"), limits.MOST_SMALL_VOUCHERS))
-    for ceiling, over in (
+    exceeded: tuple[tuple[limits.Ceiling, Tree], ...] = (
         (limits.NEVER_OVER_BILL, (">", Name("own"), Name("bill"))),
         (limits.HALF_THE_BILL, (">", ("*", 2, Name("gifts")), Name("bill"))),
         (limits.SMALL_VOUCHERS, small),
-    ):
+    )
+    for ceiling, over in exceeded:
         for remedy in ceiling.remedies:
             for role in LADDER[: ceiling.binds_below] if ceiling.binds_below < len(LADDER) else ("",):
                 yield Forbids(f"{ceiling.line}-{remedy}-{role or 'all'}", role, remedy, over)
@@ -359,7 +362,7 @@ def cedar() -> AnyContestant:
 
     return Contestant(
         "Cedar",
-        version("cedarpy"),
+        installed("cedarpy"),
         prepare,
         lambda asked: _walk_up(may, *asked),
         as_it_is,
@@ -421,7 +424,7 @@ def casbin() -> AnyContestant:
 
     return Contestant(
         "casbin",
-        version("casbin"),
+        installed("casbin"),
         prepare,
         lambda asked: _walk_up(may, *asked),
         as_it_is,
@@ -451,7 +454,8 @@ PEERS: dict[str, Callable[[], AnyContestant]] = {
     "datalogic (JSONLogic)": datalogic,
     "zen, one expression": zen_expression,
     "CEL": cel,
-    "zen, decision tables": zen_table,
+    "zen, decision tables": zen_tables,
+    "zen, decision tables with trace": zen_tables_traced,
     "Cedar": cedar,
     "casbin": casbin,
 }

@@ -2,7 +2,7 @@
 
 import gc
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ Run = tuple[Callable[[Any], object], Sequence[Any]]
 """A function, and what it is called with, one after the other."""
 
 
-def per_call(runs: dict[str, Run], passes: int) -> dict[str, float]:
+def per_call(runs: Mapping[str, Run], passes: int) -> dict[str, float]:
     """Microseconds a call of each, as the median of passes that take turns; one more goes before and does not count."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     with quiet():

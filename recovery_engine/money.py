@@ -57,10 +57,13 @@ class Money:
         100000
         """
         try:
+            if currency not in CURRENCIES:
+                raise NotAnAmount(f"`{currency}` is not a currency", "give an ISO 4217 code such as `USD`")
             if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
                 raise NotAnAmount(f"an amount is text, an int or a Decimal, not a {type(amount).__name__}", "quote it")
-            text = format(amount, "f") if isinstance(amount, Decimal) else str(amount)
-            return cls(parse_amount(text, currency), currency)
+            if isinstance(amount, Decimal) and amount.is_finite() and abs(amount.adjusted()) < 30:
+                return cls(parse_amount(format(amount, "f"), currency), currency)
+            return cls(parse_amount(str(amount), currency), currency)
         except NotAnAmount as problem:
             raise InvalidRequest([Diagnostic("RQ002", "error", "amount", problem.message, problem.help)]) from None
 
@@ -84,18 +87,15 @@ def parse_amount(text: str, currency: str) -> int:
     One parser serves policies, requests and the command line: ``100``, ``100.5``, ``1,000.00``, ``$100``,
     ``USD 100`` and ``100 USD`` are amounts; ``1e3``, ``1_000``, ``-5`` and ``100.005`` (for USD) are not.
     """
-    bare = _without_currency(text.strip(" "), currency)
+    bare, digits = _without_currency(text.strip(" "), currency), digits_of(currency)
     match = _AMOUNT.fullmatch(bare)
-    digits = digits_of(currency)
     if match is None:
         raise NotAnAmount(f"`{_short(text)}` is not an amount", _suggest(bare, currency))
     whole, fraction = match[1].replace(",", ""), match[2] or ""
     if len(fraction) > digits:
         down = f"{whole}.{fraction[:digits]}" if digits else whole
-        raise NotAnAmount(
-            f"`{_short(text)}` has more than {digits} decimals, which {currency} does not have",
-            f"write `{_short(down)}`",
-        )
+        message = f"`{_short(text)}` has more than {digits} decimals, which {currency} does not have"
+        raise NotAnAmount(message, f"write `{_short(down)}`")
     minor = int(whole[:20] + fraction.ljust(digits, "0"))
     if len(whole) > 20 or minor > MAX_MINOR:
         raise NotAnAmount(f"`{_short(text)}` is too large", f"at most {format_minor(MAX_MINOR, currency)}")
@@ -141,27 +141,22 @@ def _without_currency(text: str, currency: str) -> str:
 
 def _suggest(text: str, currency: str) -> str:
     """The nearest text that is an amount, when it is plain what was meant."""
-    ascii_digits = "".join(
-        str(unicodedata.decimal(char)) if unicodedata.decimal(char, None) is not None else char for char in text
-    )
-    plain = ascii_digits.replace("_", "").replace(" ", "").replace("'", "")
-    if re.fullmatch(r"\d+e\+?\d{1,2}", plain, re.IGNORECASE):
+    plain = "".join(str(unicodedata.decimal(char, char)) for char in text)
+    plain = plain.replace("_", "").replace(" ", "").replace("'", "")
+    if re.fullmatch(r"\d{1,16}e\+?\d{1,2}", plain, re.IGNORECASE):
         base, _, exponent = plain.lower().partition("e")
-        plain = str(int(base[:20]) * 10 ** int(exponent))
+        plain = str(int(base) * 10 ** int(exponent))
     if re.fullmatch(r"\d{1,3}(\.\d{3})*,\d{1,2}", plain):
         plain = plain.replace(".", "").replace(",", ".")
     plain = plain.rstrip(".")
     plain = "0" + plain if plain.startswith(".") else plain
     plain = plain.lstrip("0") or plain[-1:] if plain.isdigit() else plain
-    if _AMOUNT.fullmatch(plain) and len(plain) < 17:
+    match = _AMOUNT.fullmatch(plain)
+    if match and len(match[2] or "") <= digits_of(currency) and int(match[1].replace(",", "")[:20]) < MAX_MINOR // 1000:
         return f"write `{plain}`"
     if plain.startswith(("-", "\u2212")):
         return "an amount is never negative"
-    return (
-        f"write an amount of {currency} such as `100` or `100.50`"
-        if digits_of(currency)
-        else f"write whole {currency} such as `100`"
-    )
+    return f"write an amount of {currency} such as `100`{' or `100.50`' if digits_of(currency) else ''}"
 
 
 def _short(text: str) -> str:

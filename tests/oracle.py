@@ -304,7 +304,7 @@ class Case:
         """Every amount at which anything could change, and its neighbours."""
         sums = {had(book, names) for names in self._named() for book in (self.usage.on_case, self.usage.owed_on_case)}
         sums |= {had(self.usage.on_case, names) + had(self.usage.owed_on_case, names) for names in self._named()}
-        sums |= {used.amount for used in self.usage.used.values()}
+        sums |= {0} | {used.amount for used in self.usage.used.values()}
         found = {0, 1, UNLIMITED, self.due()[0]}
         for limit in self._limits_named():
             found |= {limit - total + step for total in sums for step in (-1, 0, 1)}

@@ -25,6 +25,8 @@ LAYERS = [
     ["recovery_engine.whatif", "recovery_engine.workflow"],
     ["recovery_engine.decide"],
     ["recovery_engine.explain"],
+    ["recovery_engine.flips"],
+    ["recovery_engine.phrases"],
     ["recovery_engine.rules"],
     ["recovery_engine.policy"],
     ["recovery_engine.model"],

@@ -78,7 +78,7 @@ def shown(plain: PlainPolicy, case: Case) -> str:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_policies_are_decided_as_the_oracle_decides_them(seed: int) -> None:
     outcomes = set()
-    for number in range(16 * SCALE):
+    for number in range(24 * SCALE):
         random = Random(f"{seed}/{number}")
         text, policy = random_policy(random)
         plain, engine, writer = PlainPolicy(text), Compiled(policy), RequestWriter(text, policy)
@@ -93,7 +93,7 @@ def test_shipped_policies_are_decided_as_the_oracle_decides_them(name: str) -> N
     policy = parse_policy(text, name)
     plain, engine, writer, random = PlainPolicy(text), Compiled(policy), RequestWriter(text, policy), Random(name)
     outcomes = {same_answer(plain, engine, *writer.request(random, missing=0.01)) for _ in range(300 * SCALE)}
-    assert outcomes >= {"approve", "escalate"}
+    assert {"approve", "deny"} <= outcomes or {"approve", "escalate"} <= outcomes
 
 
 @pytest.mark.parametrize("seed", range(4))

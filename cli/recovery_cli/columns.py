@@ -42,8 +42,9 @@ class Columns:
         """The column of each part of a request."""
         plan = {name: name for name in columns if name in self.known}
         in_currency = f"amount_{self.policy.currency}".lower()
-        if "amount" not in plan:
-            plan |= {"amount": column for column in columns if column.lower() == in_currency}
+        for column in columns if "amount" not in plan else ():
+            if column.lower() == in_currency:
+                plan["amount"] = column
         plan |= self.mapped
         return {name: column for name, column in plan.items() if column in columns and name not in self.constants}
 

@@ -3,21 +3,18 @@
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from recovery_cli.exits import cannot_write
 from recovery_cli.policy_files import Checked
 from recovery_cli.render import plain
+from recovery_cli.writing import write_text
 from recovery_engine import ExampleResult
 
 
 def write_junit(path: str, tested: Iterable[Checked]) -> None:
-    """Write one test suite for each policy. Raises CannotWrite."""
+    """Write one test suite for each policy. Raises Unusable or CannotWrite."""
     suites = ElementTree.Element("testsuites")
     for checked in tested:
         suites.append(_suite(checked))
-    try:
-        ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    write_text(path, ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n")
 
 
 def _suite(checked: Checked) -> ElementTree.Element:

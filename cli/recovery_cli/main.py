@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import rich_click as click
+from click.exceptions import Exit
 
 from recovery_cli.exits import BROKEN_PIPE, FAULT, FINE, INTERRUPTED, UNUSABLE, CannotWrite, Unusable
 
@@ -25,6 +26,8 @@ VERBS = {
 }
 """Every verb with its module in ``commands`` and what it does; ``--help`` needs no more than this."""
 
+MOST_SHOWN = 20
+
 
 class Verbs(click.RichGroup):
     """A group that imports a command only when it is used, and never ends in a traceback."""
@@ -37,11 +40,11 @@ class Verbs(click.RichGroup):
             return None
         module, summary = VERBS[cmd_name]
         if ctx.meta.get("listing"):
-            return click.RichCommand(cmd_name, help=summary)
+            return click.RichCommand(name=cmd_name, help=summary)
         command: click.Command = import_module(f"recovery_cli.commands.{module}").command
         return command
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         ctx.meta["listing"] = True
         super().format_options(ctx, formatter)
 
@@ -57,7 +60,7 @@ class Verbs(click.RichGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, Exit, click.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:
             ctx.exit(ended_by(error, ctx))
@@ -92,7 +95,9 @@ def _refused(error: Unusable, ctx: click.Context) -> int:
         problems = diagnostics_as_json(error.diagnostics)
         print_json({"error": error.message, "help": error.help, "problems": problems})
         return UNUSABLE
-    show_diagnostics(error.diagnostics, to_stderr=True)
+    show_diagnostics(error.diagnostics[:MOST_SHOWN], to_stderr=True)
+    if len(error.diagnostics) > MOST_SHOWN:
+        click.echo(f"... and {len(error.diagnostics) - MOST_SHOWN} more; `recovery check` shows all", err=True)
     return _said(f"{error.message} ({error.help})" if error.help else error.message, UNUSABLE)
 
 
@@ -125,8 +130,15 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Say which version this is.")  # fmt: skip
-@click.option("--traceback", is_flag=True, envvar="RECOVERY_TRACEBACK", help="Show where a fault of the program happened.")  # fmt: skip
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Say which version this is.",
+)
+@click.option("--traceback", is_flag=True, envvar="RECOVERY_TRACEBACK", help="Show where a fault happened.")
 def cli(traceback: bool) -> None:
     """May I put this right, now? Ask a policy, and read why.
 
@@ -143,6 +155,7 @@ def cli(traceback: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    _stand_in_for_closed_streams()
     _never_fail_for_want_of_a_letter()
     if "NO_COLOR" in os.environ:
         import rich_click.rich_click as look
@@ -153,6 +166,13 @@ def main() -> NoReturn:
     except SystemExit as ended:
         code = ended.code
     sys.exit(_flushed(lambda: sys.stdout.flush(), code if isinstance(code, int) else FINE if code is None else FAULT))
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Started with `>&-` there is no stdout at all: what is written to it then goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  open until the end
 
 
 def _never_fail_for_want_of_a_letter() -> None:

@@ -114,6 +114,19 @@ def assignments(ctx: click.Context, param: click.Parameter, given: tuple[str, ..
     return found
 
 
+def assignment_option(flag: str, name: str, metavar: str, help: str) -> Callable[[Command], Command]:
+    """An option that takes ``NAME=VALUE`` and may be repeated."""
+    return click.option(
+        flag,
+        name,
+        multiple=True,
+        metavar=metavar,
+        callback=assignments,
+        shell_complete=complete_assignment,
+        help=f"{help} May be repeated.",
+    )
+
+
 def given_words(words: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, without those left out."""
     return {name: value for name, value in words.items() if value not in (None, (), {})}

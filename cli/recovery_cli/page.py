@@ -1,4 +1,4 @@
-"""The authority card as one HTML page: printed on A4 it hangs behind the counter, on a screen it follows light and dark."""
+"""The authority card as one HTML page: printed on A4 it hangs behind the counter, on a screen it is light or dark."""
 
 from collections.abc import Iterable
 from html import escape
@@ -19,8 +19,8 @@ h2 { margin: 1.6rem 0 .4rem; font-size: 1.1rem; }
 .soft, .id { color: var(--soft); }
 .id { font-size: .78rem; font-weight: 400; margin-left: .5rem; }
 .scroll { overflow-x: auto; }
-table { width: 100%; border-collapse: collapse; table-layout: fixed; min-width: 30rem; }
-th, td { padding: .5rem .7rem; border-bottom: 1px solid var(--line); text-align: right; overflow-wrap: break-word; }
+table { width: 100%; border-collapse: collapse; table-layout: fixed; }
+th, td { padding: .5rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child { text-align: left; font-weight: 500; }
 thead th { background: var(--band); font-weight: 600; }
 td { font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
@@ -41,7 +41,8 @@ footer { margin-top: 2rem; padding-top: .6rem; border-top: 1px solid var(--line)
   h1 { font-size: 20pt; }
   h2 { font-size: 11.5pt; margin-top: 4mm; }
   header p { margin: 1mm 0; }
-  th, td { padding: 1.4mm 2mm; }
+  table { min-width: 0 !important; }
+  th, td { padding: 1.4mm 2mm; overflow-wrap: break-word; }
   td { font-size: 12pt; }
   footer { margin-top: 3mm; }
   .sections { margin-top: 4mm; }
@@ -85,9 +86,11 @@ def _table(card: Card, table: CardTable) -> str:
     heading = f"Where {table.when}" if table.when else "May give alone, for one case"
     roles = "".join(f'<th scope="col">{escape(role)}</th>' for role in card.ladder)
     rows = "".join(_row(name, cells) for name, cells in table.rows)
+    width = 8 + 7 * len(card.ladder)
     why = f'<p class="soft">{escape(table.why)}</p>' if table.why else ""
     return (
-        f'<section><h2>{escape(heading)}{_id(table.line)}</h2><div class="scroll"><table>'
+        f"<section><h2>{escape(heading)}{_id(table.line)}</h2>"
+        f'<div class="scroll"><table style="min-width: {width}rem">'
         f'<thead><tr><th scope="col"></th>{roles}</tr></thead><tbody>{rows}</tbody></table></div>{why}</section>'
     )
 
@@ -102,7 +105,7 @@ def _cell(cell: str) -> str:
 
 
 def _section(section: CardSection) -> str:
-    lines = "".join(f"<li>{escape(sentence)}{_id(line_to_name(line, sentence))}</li>" for line, sentence in section.lines)
+    lines = "".join(f"<li>{escape(text)}{_id(line_to_name(line, text))}</li>" for line, text in section.lines)
     return f"<section><h2>{escape(section.heading)}</h2><ul>{lines}</ul></section>"
 
 

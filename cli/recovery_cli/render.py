@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 from rich.console import Console, RenderableType
@@ -176,19 +175,14 @@ def _rungs(decision: Decision) -> Table:
 # --- tables ---
 
 
-def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table; the columns named in *right* hold figures."""
-    made = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)  # fmt: skip
-    for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    made = Table(header_style="bold", box=None, pad_edge=False)
+    for number, name in enumerate(columns):
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=number == 0)
     return made
 
 
 def indented(content: RenderableType) -> Padding:
     """A part of something named above it."""
     return Padding(content, (0, 0, 0, 2))
-
-
-def shown(value: Any) -> str:
-    """A value in a table cell."""
-    return "" if value is None else plain(str(value))

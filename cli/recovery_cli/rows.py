@@ -147,8 +147,6 @@ def _jsonl_rows(lines: _Lines) -> Iterator[Row]:
 
 # --- written back -----------------------------------------------------------------------------------------------------
 
-Formatter = Callable[[Row, Mapping[str, Any]], bytes]
-
 
 def csv_line(cells: list[Any], delimiter: str = ",") -> bytes:
     """One line of CSV."""
@@ -170,7 +168,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def json_line(row: Row, answer: Mapping[str, Any], renamed: Mapping[str, str]) -> bytes:
+def json_line(row: Row, answer: dict[str, Any], renamed: Mapping[str, str]) -> bytes:
     """One line of JSONL. What came as JSON goes out as the very text it came as, with the answer behind it."""
     if row.text and renamed.keys().isdisjoint(row.cells):
         own, added = row.text[:-1].rstrip(), json.dumps(answer, ensure_ascii=False)[1:]

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from io import RawIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 import rich_click as click
 
@@ -17,13 +19,21 @@ def write_text(name: str, text: str, *, only_if_new: bool = False) -> None:
         click.echo(text, nl=not text.endswith("\n"))
         return
     try:
-        with open(name, "x" if only_if_new else "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        file = open(name, "x" if only_if_new else "w", encoding="utf-8", newline="\n")  # noqa: SIM115
     except FileExistsError:
         raise Unusable(f"{name} is already there", "choose another name, or --force") from None
     except OSError as error:
+        raise _cannot_open(name, error) from None
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
         raise cannot_write(name, error) from None
     click.echo(f"wrote {name}", err=True)
+
+
+def _cannot_open(name: str, error: OSError) -> Unusable:
+    return Unusable(f"cannot write {name}: {(error.strerror or str(error)).lower()}")
 
 
 class WholeLines:
@@ -37,15 +47,17 @@ class WholeLines:
         self.name = name
         self.partial = ""
         self._held, self._interrupted, self._good = False, False, 0
+        self._stream: RawIOBase | BinaryIO
         if name == STANDARD_STREAM:
-            self._stream = click.get_binary_stream("stdout")
+            self._stream = sys.stdout.buffer
             return
         if not Path(name).exists() or Path(name).is_file():
-            self.partial = f"{name}.partial"
+            self.name = os.path.realpath(name)
+            self.partial = f"{self.name}.partial"
         try:
             self._stream = open(self.partial or name, "wb", buffering=0)  # noqa: SIM115  closed by finish()
         except OSError as error:
-            raise Unusable(f"cannot write {name}: {(error.strerror or str(error)).lower()}") from None
+            raise _cannot_open(name, error) from None
 
     def write(self, line: bytes) -> None:
         """Append one line, whole. Raises CannotWrite, or BrokenPipeError where nobody reads any more."""
@@ -88,7 +100,7 @@ class WholeLines:
     def _write_all(self, line: bytes) -> None:
         rest = memoryview(line)
         while rest:
-            rest = rest[self._stream.write(rest) :]
+            rest = rest[self._stream.write(rest) or 0 :]
         self._stream.flush()
 
     def _cut_back(self) -> None:

@@ -97,13 +97,18 @@ def due_of(policy: Policy, line: OwedLine) -> Callable[[RecoveryRequest, Usage],
 
     On either basis, or less owed only where it is on top. Negative where the case had more; 0 without a bill on file.
     """
-    gives, remedies, basis = limit_of(policy, line), (line.remedy,), OWED if line.on_top else BOTH
+    gives = limit_of(policy, line)
 
     def due(request: RecoveryRequest, usage: Usage) -> int:
         limit = gives(request)
-        return 0 if limit is None else limit - on_case(usage, remedies, basis)
+        return 0 if limit is None else limit - had_of(line, usage)
 
     return due
+
+
+def had_of(line: OwedLine, usage: Usage) -> int:
+    """What counts against an owed line: what the case had of its remedy, on either basis unless it is on top."""
+    return on_case(usage, (line.remedy,), OWED if line.on_top else BOTH)
 
 
 def times_with(line: BudgetLine, usage: Usage) -> int:

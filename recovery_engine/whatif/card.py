@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from recovery_engine.explain import conditions_in_words, duration, in_words, limit_in_words
 from recovery_engine.money import format_minor
+from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words
 from recovery_engine.policy.declared import SAME, Cell
 from recovery_engine.policy.fields import ANYTHING
 from recovery_engine.policy.schema import (

@@ -17,7 +17,7 @@ from recovery_engine import Diagnostic
 @click.option("--strict", is_flag=True, help="Count warnings as findings.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, files: tuple[str, ...], strict: bool, as_json: bool) -> None:
+def command(ctx: click.RichContext, files: tuple[str, ...], strict: bool, as_json: bool) -> None:
     """Find every mistake in policies, and in the tests inside them.
 
     FILES are policy files, folders of them, or names of starter policies. What a test expects is not compared

@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, shell: str, as_json: bool) -> None:
+def command(ctx: click.RichContext, shell: str, as_json: bool) -> None:
     """Print the completion script for a shell.
 
     It completes roles, remedies, categories, facts and budgets too: those of the policy that --policy or

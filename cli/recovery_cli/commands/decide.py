@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from rich.console import Console
 from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, placed
 from recovery_cli.columns import Columns
 from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, Unusable
-from recovery_cli.options import assignments, given_words, json_option, policy_option, request_words
+from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
 from recovery_cli.render import console, count, diagnostic_text, plain, print_json
 from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Rows, csv_line, json_line, open_rows
 from recovery_cli.writing import STANDARD_STREAM, WholeLines, on_a_terminal
@@ -28,8 +29,8 @@ FORMATS = click.Choice([CSV, JSONL])
 @click.argument("file", default=STANDARD_STREAM, metavar="[FILE|-]", type=click.Path(allow_dash=True))
 @policy_option
 @request_words
-@click.option("--map", "mapped", multiple=True, metavar="FIELD=COLUMN", callback=assignments, help="Read a part of the request from that column; `FIELD=` reads it from none.")  # fmt: skip
-@click.option("--set", "constants", multiple=True, metavar="FIELD=VALUE", callback=assignments, help="The same for every row; wins over columns.")  # fmt: skip
+@assignment_option("--map", "mapped", "FIELD=COLUMN", "Read that column; `FIELD=` reads none.")
+@assignment_option("--set", "constants", "FIELD=VALUE", "The same for every row; wins over columns.")
 @click.option("--format", "format_", type=FORMATS, help="Of the input; otherwise by its name or first line.")
 @click.option("--to", "to_format", type=FORMATS, help="Of the output; otherwise as the input.")
 @click.option("--output", default=STANDARD_STREAM, metavar="FILE", help="Where the rows go; otherwise stdout.")
@@ -38,7 +39,8 @@ FORMATS = click.Choice([CSV, JSONL])
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context,
+    ctx: click.RichContext,
+    /,
     file: str,
     policy_name: str,
     mapped: dict[str, str],
@@ -110,8 +112,8 @@ class Run:
         for name, column in self.columns.renamed(columns):
             self.note(f"{name} is read from the column `{column}`")
         for column in columns:
-            if column in self.columns.constants:
-                self.note(f"the column `{column}` is not read: {column} is `{self.columns.constants[column]}` everywhere")
+            if (constant := self.columns.constants.get(column)) is not None:
+                self.note(f"the column `{column}` is not read: {column} is `{constant}` everywhere")
             elif column in ANSWER:
                 self.note(f"the column `{column}` is passed through as `input_{column}`")
         self.see_unread(columns)
@@ -234,10 +236,10 @@ def _name(file: str) -> str:
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == STANDARD_STREAM:
-        yield click.get_binary_stream("stdin")
+        yield sys.stdin.buffer
         return
     try:
-        stream = open(file, "rb")
+        stream = open(file, "rb")  # noqa: SIM115  a failure to open it is the user's, one while it is open is not
     except OSError as error:
         raise Unusable(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
     with stream:

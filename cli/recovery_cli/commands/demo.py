@@ -80,8 +80,13 @@ def _show(out: Console, story: str, decision: Decision) -> None:
     grid.add_column(width=10)
     grid.add_column()
     grid.add_row(Text(str(decision.outcome), STYLES[decision.outcome]), story)
-    grid.add_row("", Text.assemble(f"{_what_now(decision)}: ", (plain(decision.because[0].text), "dim")))
+    grid.add_row("", Text.assemble(f"{_what_now(decision)}: ", (_why(decision), "dim")))
     out.print(grid)
+
+
+def _why(decision: Decision) -> str:
+    """The first sentence of the line that decided."""
+    return plain(decision.because[0].text.partition(". ")[0])
 
 
 def _what_now(decision: Decision) -> str:

@@ -55,7 +55,7 @@ class Finding:
 @click.command("doctor")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.RichContext, as_json: bool) -> None:
     """Say whether this installation is sound: versions, the rule engine, the database.
 
     \b
@@ -78,8 +78,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _show(finding: Finding) -> None:
     out = console()
-    text = Text(f"{finding.level:<6}", STYLES[finding.level]).append(f"{finding.what:<17}", "bold").append(plain(finding.found))
-    out.print(text.append(f"  {plain(finding.means)}" if finding.means else ""), soft_wrap=True)
+    level, what = (f"{finding.level:<6}", STYLES[finding.level]), (f"{finding.what:<17}", "bold")
+    said = "  ".join(plain(text) for text in (finding.found, finding.means) if text)
+    out.print(Text.assemble(level, what, said), soft_wrap=True)
     if finding.cure:
         out.print(f"      cure: {finding.cure}", soft_wrap=True)
 
@@ -142,5 +143,8 @@ def _policies() -> Iterator[Finding]:
     """A decision whose answer is known: the whole way from a file to an outcome works."""
     decision = decide(load_policy("classic"), RecoveryRequest("frontline", "refund", Money.of("100", "USD")))
     sound = decision.outcome == Outcome.APPROVE
-    means = "a trial request was decided as it should be" if sound else "a trial request was decided wrongly"
-    yield Finding("policies", GOOD if sound else WRONG, f"{len(shipped_policies())} starters", means, "" if sound else INSTALL_IT)
+    found = f"{len(shipped_policies())} starters"
+    if sound:
+        yield Finding("policies", GOOD, found, "a trial request was decided as it should be")
+    else:
+        yield Finding("policies", WRONG, found, "a trial request was decided wrongly", INSTALL_IT)

@@ -1,10 +1,11 @@
 """`recovery policies`: the starter policies, one line each, and a copy of one to start from."""
 
 import rich_click as click
+from rich.text import Text
 
 from recovery_cli.exits import Unusable
 from recovery_cli.options import complete_policy, json_option
-from recovery_cli.render import console, in_words, print_json, table
+from recovery_cli.render import console, in_words, print_json
 from recovery_cli.writing import STANDARD_STREAM, write_text
 from recovery_engine import Policy, load_policy, shipped_policies
 
@@ -44,12 +45,11 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json([_as_json(name, policy) for name, policy in policies.items()])
         return
-    made = table("policy", "", "who may, lowest authority first")
-    made.columns[-1].no_wrap, made.columns[-1].overflow = True, "ellipsis"
-    for name, policy in policies.items():
-        made.add_row(name, policy.currency, ", ".join(in_words(role) for role in policy.ladder))
     out = console()
-    out.print(made)
+    for name, policy in policies.items():
+        ladder = ", ".join(in_words(role) for role in policy.ladder)
+        line = Text.assemble((f"{name:<19}", "bold"), f"{policy.currency}  ", (ladder, "dim"))
+        out.print(line, no_wrap=True, overflow="ellipsis")
     out.print("\nlook at one:     recovery matrix --policy hotel")
     out.print("start from one:  recovery policies hotel --output my-policy.yaml")
 

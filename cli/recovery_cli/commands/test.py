@@ -29,7 +29,7 @@ from recovery_engine import ExampleResult, never_decided
 @click.option("--junit", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the results as JUnit XML.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, files: tuple[str, ...], strict: bool, junit: str | None, as_json: bool) -> None:
+def command(ctx: click.RichContext, files: tuple[str, ...], strict: bool, junit: str | None, as_json: bool) -> None:
     """Run the tests inside policies.
 
     A failure shows what was expected, what came, which lines decided, and where the test stands. Lines that decided

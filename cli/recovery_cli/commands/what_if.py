@@ -9,8 +9,7 @@ import rich_click as click
 
 from recovery_cli.exits import FINE, Unusable
 from recovery_cli.options import (
-    assignments,
-    complete_assignment,
+    assignment_option,
     given_words,
     json_option,
     policy_option,
@@ -29,18 +28,19 @@ EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Ou
 @click.option("--bill", metavar="AMOUNT", help="What the customer paid.")
 @click.option("--reason", metavar="CODE", help="A reason code of the policy.")
 @click.option("--note", metavar="TEXT", help="What happened, in a sentence.")
-@click.option("--occurred-on", metavar="DAY", help="When it went wrong, as `2026-12-01`; what is owed follows that day.")
-@click.option("--evidence", multiple=True, metavar="ITEM", help="Proof on file, such as `receipt`; may be repeated.")
-@click.option("--fact", multiple=True, metavar="NAME=VALUE", callback=assignments, shell_complete=complete_assignment, help="A fact of the policy; may be repeated.")  # fmt: skip
-@click.option("--on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What this case already had as goodwill.")  # fmt: skip
-@click.option("--owed-on-case", multiple=True, metavar="REMEDY=AMOUNT", callback=assignments, shell_complete=complete_assignment, help="What it already had of what is owed.")  # fmt: skip
-@click.option("--used", multiple=True, metavar="BUDGET=SUMS", callback=assignments, shell_complete=complete_assignment, help="What a budget's period holds, as `customer-90d=amount:50,times:3`.")  # fmt: skip
-@click.option("--json-file", type=click.File("rb"), metavar="FILE|-", help="Read the request from JSON; options win over it.")  # fmt: skip
+@click.option("--occurred-on", metavar="DAY", help="When it went wrong, as `2026-12-01`: what is owed follows it.")
+@click.option("--evidence", multiple=True, metavar="ITEM", help="Proof on file, such as `receipt`. May be repeated.")
+@assignment_option("--fact", "fact", "NAME=VALUE", "A fact of the policy.")
+@assignment_option("--on-case", "on_case", "REMEDY=AMOUNT", "What this case already had as goodwill.")
+@assignment_option("--owed-on-case", "owed_on_case", "REMEDY=AMOUNT", "What it already had of what is owed.")
+@assignment_option("--used", "used", "BUDGET=SUMS", "What a budget holds: `customer-90d=amount:50,times:3`.")
+@click.option("--json-file", type=click.File("rb"), metavar="FILE|-", help="A request in JSON; options win over it.")
 @click.option("--exit-status", is_flag=True, help="Exit 0 approve, 10 escalate, 20 deny, 30 incomplete.")
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context,
+    ctx: click.RichContext,
+    /,
     policy_name: str,
     as_json: bool,
     exit_status: bool,
@@ -67,7 +67,8 @@ def command(
     if evidence:
         given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
     given["facts"] = _facts(given.get("facts")) | fact
-    decision = decide(policy := load_policy(policy_name), *read_request(policy, given))
+    policy = load_policy(policy_name)
+    decision = decide(policy, *read_request(policy, given))
     if as_json:
         print_json(decision.as_dict())
     else:

@@ -1,0 +1,75 @@
+"""Lines of a policy in the words of people: for reasons, and for the authority card."""
+
+from collections.abc import Callable
+
+from recovery_engine.money import format_minor
+from recovery_engine.policy.fields import Conditions
+from recovery_engine.policy.schema import CeilingLine, Line, OwedLine, Policy
+from recovery_engine.policy.words import Interval
+
+
+def in_words(name: str) -> str:
+    """A role, remedy or fact as people say it: ``area_manager`` is `area manager`."""
+    return name.replace("_", " ")
+
+
+def duration(seconds: int) -> str:
+    """``15 minutes``, ``4 hours``: the largest unit that divides it."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds % size == 0:
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds} seconds"
+
+
+def limit_in_words(line: CeilingLine | OwedLine, money: Callable[[int], str]) -> str:
+    """``100% of bill``, ``€250.00 each for passengers``."""
+    parts = []
+    if line.amount is not None:
+        parts.append(money(line.amount))
+    if line.percent is not None and line.of is not None:
+        parts.append(f"{line.percent / 100:g}% of the {in_words(line.of)}")
+    if line.each is not None and line.per is not None:
+        parts.append(f"{money(line.each)} for each of {in_words(line.per)}")
+    return parts[0] if len(parts) == 1 else f"the smaller of {' and '.join(parts)}"
+
+
+def conditions_in_words(policy: Policy, line: Line) -> str:
+    """When the line fits, as a phrase: ``severity is major or critical and not category is safety``."""
+    when, unless = _asked(policy, line.when), _asked(policy, line.unless) if line.unless else ""
+    if not unless:
+        return when
+    return f"{when} and not {unless}" if when else f"not {unless}"
+
+
+def _asked(policy: Policy, asked: Conditions) -> str:
+    parts = []
+    for name, words in asked.words.items():
+        parts.append(f"{in_words(name)} is {_any_of(_groups(policy, name, words))}")
+    for name, intervals in asked.numbers.items():
+        parts.append(f"{in_words(name)} is {_any_of([_interval(policy, name, interval) for interval in intervals])}")
+    return " and ".join(parts)
+
+
+def _groups(policy: Policy, name: str, words: tuple[str | bool, ...]) -> list[str]:
+    """The words; where they are just the sites of a group, its name."""
+    for group, sites in (policy.sites or {}).items() if name == "site" else ():
+        if set(sites) == set(words):
+            return [group]
+    return [str(word).lower() if isinstance(word, bool) else in_words(word) for word in words]
+
+
+def _interval(policy: Policy, name: str, interval: Interval) -> str:
+    def shown(value: int) -> str:
+        return format_minor(value, policy.currency) if policy.words.is_money(name) else str(value)
+
+    low, high = interval
+    if low == high and low is not None:
+        return shown(low)
+    if high is None:
+        return f"at least {shown(low)}" if low is not None else "any"
+    return f"at most {shown(high)}" if low is None else f"from {shown(low)} to {shown(high)}"
+
+
+def _any_of(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
