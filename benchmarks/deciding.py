@@ -28,6 +28,9 @@ from recovery_engine.decide import Compiled
 from recovery_engine.rules import reference
 from recovery_engine.rules.fold import fold
 
+OUTCOME = "the outcome only (limit: 3 × dictionary)"
+FIRST = "its ruling, both matchers included"
+
 KNOWN = "A decision whose cell is known"
 NEW = "The first decision of a cell"
 PEERS = "The same answers from other engines"
@@ -84,7 +87,7 @@ def rows(everyone: list[AnyContestant | NotInstalled], requests: int, passes: in
     slowest, slowest_us = max(_on_shipped_policies(passes).items(), key=lambda item: item[1])
     yield beside(KNOWN, "dictionary look-up (the floor)", floor)
     yield beside(KNOWN, IF_CHAIN, times[IF_CHAIN])
-    yield replace(beside(KNOWN, "the outcome only (limit: 3 × dictionary)", times[BARE]), limit_us=3 * floor)
+    yield replace(beside(KNOWN, OUTCOME, times[BARE]), limit_us=3 * floor)
     yield replace(beside(KNOWN, "decide(), median of single calls", each.median), limit_us=15)
     yield replace(beside(KNOWN, "decide(), 99 in 100 take less", each.p99), limit_us=50)
     yield beside(KNOWN, "decide(), then reading all it carries", read)
@@ -125,15 +128,15 @@ def _first_of_a_cell(policy: Policy, asked: list[Asked], passes: int, durable_al
                 for name, us in run(Compiled(policy), list(of_a_seat.values())).items():
                     if counts:
                         taken[name].append(us)
-    us = {name: statistics.median(times) for name, times in taken.items()}
+    median = {name: statistics.median(times) for name, times in taken.items()}
     parts = ("the reference matcher", "durable-rules", "the fold")
     cells = f"each the first of {len(of_a_seat)} cells"
-    yield Row(NEW, "its ruling, both matchers included", us["ruling"], limit_us=60, remark=cells)
+    yield Row(NEW, FIRST, median["ruling"], limit_us=60, remark=cells)
     for name in parts:
-        yield Row(NEW, f"  of that {name}", us[name])
-    rest = us["ruling"] - sum(us[name] for name in parts)
+        yield Row(NEW, f"  of that {name}", median[name])
+    rest = median["ruling"] - sum(median[name] for name in parts)
     yield Row(NEW, "  of that readings, room, memory", max(0.0, rest))
-    yield Row(NEW, "and where the words are new as well, their seat", us["seat"])
+    yield Row(NEW, "and where the words are new as well, their seat", median["seat"])
     yield Row(NEW, "durable-rules' C module alone, these limits", durable_alone)
 
 

@@ -156,7 +156,9 @@ def _suggest(text: str, currency: str) -> str:
         return f"write `{plain}`"
     if plain.startswith(("-", "\u2212")):
         return "an amount is never negative"
-    return f"write an amount of {currency} such as `100`{' or `100.50`' if digits_of(currency) else ''}"
+    if not digits_of(currency):
+        return f"write whole {currency} such as `100`"
+    return f"write an amount of {currency} such as `100` or `100.50`"
 
 
 def _short(text: str) -> str:

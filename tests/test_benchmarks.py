@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contestants import POLICY_FILE, own_contestants, request_of
-from benchmarks.deciding import answers, disagreements, present
+from benchmarks.deciding import FIRST, OUTCOME, answers, disagreements, present
 from benchmarks.limits import LADDER
 from benchmarks.peers import PEERS, NotInstalled, peers
 from benchmarks.stream import cases
@@ -69,7 +69,5 @@ def test_the_quick_run_comes_to_its_end_and_writes_its_figures(tmp_path: Path) -
 
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {"the outcome only (limit: 3 × dictionary)", "its ruling, both matchers included"} <= {
-        row["what"] for row in figures["rows"]
-    }
+    assert {OUTCOME, FIRST} <= {row["what"] for row in figures["rows"]}
     assert "× dictionary" in done.stdout

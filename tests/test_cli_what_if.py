@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from recovery_cli.main import cli
 
 POLICY = """
@@ -58,7 +59,7 @@ def test_one_cent_over_goes_to_the_lead_with_the_reason_and_its_place(policy: st
     assert said.exit_code == 0
     assert "ESCALATE TO LEAD" in said.stdout
     assert "standard" in said.stdout
-    assert "counter.yaml:13" in said.stdout.replace("\n", "").replace(" ", "")
+    assert "counter.yaml:14" in said.stdout.replace("\n", "").replace(" ", "")
     assert "$100.00 or less" in said.stdout
 
 
@@ -103,7 +104,9 @@ def test_the_exit_status_is_the_outcome_only_when_asked_for(policy: str, given: 
 
 
 def test_an_incomplete_request_says_what_it_needs(policy: str) -> None:
-    said = recovery("what-if", "--policy", policy, "--role", "lead", "--remedy", "refund", "--amount", "5", "--exit-status")
+    said = recovery(
+        "what-if", "--policy", policy, "--role", "lead", "--remedy", "refund", "--amount", "5", "--exit-status"
+    )
     assert said.exit_code == 30
     assert "needs         receipt" in said.stdout
 
@@ -146,7 +149,7 @@ def test_a_policy_that_cannot_be_used_shows_its_mistakes(tmp_path: Path) -> None
     broken.write_text(POLICY.replace("remedy: refund}", "remedy: refnd}"), encoding="utf-8")
     said = ask(str(broken), "--amount", "5")
     assert said.exit_code == 2
-    assert "broken.yaml:20:" in said.stderr
+    assert "broken.yaml:21:" in said.stderr
     assert "^" in said.stderr
     assert "did you mean `refund`?" in said.stderr
 
@@ -181,7 +184,9 @@ def test_an_amount_in_json_is_never_a_float(policy: str) -> None:
 
 
 def test_facts_in_json_and_in_flags_are_joined(policy: str) -> None:
-    given = '{"role": "manager", "remedy": "voucher", "amount": "5", "facts": {"days_since_visit": 3, "is_staff": false}}'
+    given = (
+        '{"role": "manager", "remedy": "voucher", "amount": "5", "facts": {"days_since_visit": 3, "is_staff": false}}'
+    )
     said = recovery("what-if", "--policy", policy, "--json-file", "-", "--fact", "is_staff=true", "--json", stdin=given)
     assert answer(said)["outcome"] == "deny"
 

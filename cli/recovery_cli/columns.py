@@ -1,6 +1,5 @@
 """Which column of a row is which part of a request."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
@@ -8,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from recovery_cli.exits import Unusable
+from recovery_cli.rows import read_json
 from recovery_engine import InvalidRequest, Policy, RecoveryRequest, Usage, read_request
 
 USAGE = tuple(field.name for field in fields(Usage))
@@ -94,7 +94,7 @@ class Columns:
 
 def _nested(text: str) -> Any:
     try:
-        return json.loads(text, parse_float=str)
+        return read_json(text)
     except (ValueError, RecursionError):
         return text  # reading the request says what belongs there
 

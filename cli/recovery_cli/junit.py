@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
+from recovery_cli.files import write_text
 from recovery_cli.policy_files import Checked
 from recovery_cli.render import plain
-from recovery_cli.writing import write_text
 from recovery_engine import ExampleResult
 
 

@@ -98,6 +98,14 @@ def open_rows(
     return Rows(CSV, _csv_rows(reader, lines, columns), columns, delimiter)
 
 
+def read_json(text: str | bytes) -> Any:
+    """A JSON document; its numbers stay the text they are, because an amount of money is exact.
+
+    Raises ValueError or RecursionError.
+    """
+    return json.loads(text, parse_float=str, parse_int=str)
+
+
 def _columns(reader: Iterator[list[str]], name: str) -> tuple[str, ...]:
     try:
         names = next(reader)
@@ -135,7 +143,7 @@ def _jsonl_rows(lines: _Lines) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            cells = json.loads(text, parse_float=str)  # an amount of money is exact: it stays the text it is
+            cells = read_json(text)
         except (ValueError, RecursionError) as error:
             yield Row(lines.number, {}, problem=f"not JSON: {error}", help="write one JSON object a line")
             continue
@@ -174,6 +182,14 @@ def json_line(row: Row, answer: dict[str, Any], renamed: Mapping[str, str]) -> b
         own, added = row.text[:-1].rstrip(), json.dumps(answer, ensure_ascii=False)[1:]
         line = f"{own}{', ' if row.cells else ''}{added}"
     else:
-        given = json.loads(row.text) if row.text else row.cells
-        line = json.dumps({renamed.get(name, name): cell for name, cell in given.items()} | answer, ensure_ascii=False)
+        given = {renamed.get(name, name): cell for name, cell in _as_it_came(row).items()}
+        line = json.dumps(given | answer, ensure_ascii=False)
     return line.encode("utf-8", errors="backslashreplace") + b"\n"
+
+
+def _as_it_came(row: Row) -> dict[str, Any]:
+    """The cells with numbers as numbers, unless one is too long to be one."""
+    try:
+        return json.loads(row.text) if row.text else row.cells  # type: ignore[no-any-return]
+    except ValueError:
+        return row.cells

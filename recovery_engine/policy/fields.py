@@ -7,6 +7,7 @@ everything.
 
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from datetime import date
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -95,7 +96,7 @@ class reads:  # noqa: N801  (read as a verb: Annotated[int, reads(...)])
         return core_schema.with_info_plain_validator_function(self._read)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
-        return self._schema
+        return deepcopy(self._schema)  # pydantic adds the title and default of each field to it
 
 
 class Frozen(BaseModel):

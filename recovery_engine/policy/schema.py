@@ -264,33 +264,33 @@ class Escalation(Frozen):
 class Policy(Frozen):
     """A whole policy, parsed. Its identity is ``digest``; ``where(id)`` names the place of a line in its file."""
 
-    policy: Id
+    policy: Id = Field(description="the name of the policy; its versions share it")
     version: Text | None = Field(None, description="a label for people; identity is the digest")
-    effective: Effective | None = None
-    currency: Currency
-    timezone: Timezone = "UTC"
-    timezones: Timezones = {}
-    day_starts: Clock = "00:00"
-    owner: Text | None = None
+    effective: Effective | None = Field(None, description="the business days on which it is in force")
+    currency: Currency = Field(description="ISO 4217 code; every amount in the file is in it")
+    timezone: Timezone = Field("UTC", description="IANA name: when a business day starts and ends")
+    timezones: Timezones = Field({}, description="other time zones, by group of sites")
+    day_starts: Clock = Field("00:00", description="the time at which a business day starts")
+    owner: Text | None = Field(None, description="who answers for this policy")
     source: Text | None = Field(None, description="where the figures come from")
     ladder: Ladder = Field(description="roles, lowest authority first")
-    remedies: WordList | None = None
-    categories: WordList | None = None
-    severities: WordList | None = None
-    sites: Sites | None = None
-    facts: Facts = {}
-    authority: tuple[AuthorityLine, ...] = ()
-    ceilings: tuple[CeilingLine, ...] = ()
-    budgets: tuple[BudgetLine, ...] = ()
-    owed: tuple[OwedLine, ...] = ()
-    deny: tuple[DenyLine, ...] = ()
-    requires: tuple[RequiresLine, ...] = ()
-    reason_codes: ReasonCodes = {}
-    four_eyes: tuple[FourEyesLine, ...] = ()
-    someone_else: tuple[SomeoneElseLine, ...] = ()
-    escalation: Escalation = Escalation()
-    promises: tuple[Promise, ...] = ()
-    tests: tuple[Example, ...] = ()
+    remedies: WordList | None = Field(None, description="what may be given; left out: any word")
+    categories: WordList | None = Field(None, description="what goes wrong; left out: any word")
+    severities: WordList | None = Field(None, description="how badly; left out: any word")
+    sites: Sites | None = Field(None, description="sites by group, or a list; left out: any site")
+    facts: Facts = Field({}, description="what the host knows and the rules may use")
+    authority: tuple[AuthorityLine, ...] = Field((), description="how much each role may approve alone, for one case")
+    ceilings: tuple[CeilingLine, ...] = Field((), description="not over this; every one that fits applies")
+    budgets: tuple[BudgetLine, ...] = Field((), description="limits over time; every one that fits applies")
+    owed: tuple[OwedLine, ...] = Field((), description="what is due by law, contract or promise: settle it at once")
+    deny: tuple[DenyLine, ...] = Field((), description="never; one line that fits is enough")
+    requires: tuple[RequiresLine, ...] = Field((), description="proof that must be on file")
+    reason_codes: ReasonCodes = Field({}, description="categories that need one of these codes as the reason")
+    four_eyes: tuple[FourEyesLine, ...] = Field((), description="a second, different person must also agree")
+    someone_else: tuple[SomeoneElseLine, ...] = Field((), description="another person of the same role decides")
+    escalation: Escalation = Field(Escalation(), description="the way up, and what to tell the customer")
+    promises: tuple[Promise, ...] = Field((), description="statements about every possible case")
+    tests: tuple[Example, ...] = Field((), description="examples, run by `recovery test`; they decide nothing")
 
     _file: str = PrivateAttr("")
     _places: dict[str, int] = PrivateAttr(default_factory=dict)
@@ -364,4 +364,8 @@ def _plain(value: Any) -> Any:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a policy file, for editors."""
-    return Policy.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Policy.model_json_schema(),
+        "title": "recovery-engine policy",
+    }

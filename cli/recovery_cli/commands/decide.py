@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from rich.console import Console
 from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, placed
 from recovery_cli.columns import Columns
 from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, Unusable
+from recovery_cli.files import STANDARD_STREAM, WholeLines, on_a_terminal, opened, shown_name
 from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
 from recovery_cli.render import console, count, diagnostic_text, plain, print_json
 from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Rows, csv_line, json_line, open_rows
-from recovery_cli.writing import STANDARD_STREAM, WholeLines, on_a_terminal
 from recovery_engine import load_policy
 
 MOST_NAMED = 50
@@ -72,10 +71,10 @@ def command(
     policy = load_policy(policy_name)
     columns = Columns(policy, mapped, constants | given_words(words))
     run = Run(file, columns, Tally(policy), max_problems)
-    with _opened(file) as stream:
+    with opened(file) as stream:
         shows = on_a_terminal("stderr") and (summary_only or output != STANDARD_STREAM or not on_a_terminal("stdout"))
         with _progress(stream, run.err, shows) as seen:
-            rows = open_rows(stream, _name(file), format_ or EXTENSIONS.get(Path(file).suffix.lower()), seen)
+            rows = open_rows(stream, shown_name(file), format_ or EXTENSIONS.get(Path(file).suffix.lower()), seen)
             if rows.columns is not None:
                 columns.refuse_if_missing(rows.columns)
                 run.note_columns(rows.columns)
@@ -100,7 +99,7 @@ class Run:
         """Count a row, and report what is wrong with it."""
         self.tally.add(answered)
         if answered.problems and self.tally.invalid <= self.max_problems:
-            for found in placed(answered, _name(self.file)):
+            for found in placed(answered, shown_name(self.file)):
                 self.err.print(diagnostic_text(found), soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -227,23 +226,6 @@ def _summarise(tally: Tally, as_json: bool, *, to_stderr: bool) -> None:
         click.echo(json.dumps(tally.as_dict(), indent=2, ensure_ascii=False), err=True)
     else:
         print_json(tally.as_dict())
-
-
-def _name(file: str) -> str:
-    return "stdin" if file == STANDARD_STREAM else file
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    if file == STANDARD_STREAM:
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = open(file, "rb")  # noqa: SIM115  a failure to open it is the user's, one while it is open is not
-    except OSError as error:
-        raise Unusable(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
-    with stream:
-        yield stream
 
 
 @contextmanager

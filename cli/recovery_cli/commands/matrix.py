@@ -5,10 +5,10 @@ from dataclasses import asdict
 import rich_click as click
 from rich.text import Text
 
+from recovery_cli.files import write_text
 from recovery_cli.options import json_option, policy_option
 from recovery_cli.page import line_to_name, page
 from recovery_cli.render import console, indented, plain, print_json, table
-from recovery_cli.writing import write_text
 from recovery_engine import Card, CardTable, authority_card, load_policy
 
 

@@ -4,9 +4,9 @@ import rich_click as click
 from rich.text import Text
 
 from recovery_cli.exits import Unusable
+from recovery_cli.files import STANDARD_STREAM, write_text
 from recovery_cli.options import complete_policy, json_option
 from recovery_cli.render import console, in_words, print_json
-from recovery_cli.writing import STANDARD_STREAM, write_text
 from recovery_engine import Policy, load_policy, shipped_policies
 
 

@@ -4,8 +4,8 @@ import json
 
 import rich_click as click
 
+from recovery_cli.files import STANDARD_STREAM, write_text
 from recovery_cli.options import json_option
-from recovery_cli.writing import STANDARD_STREAM, write_text
 from recovery_engine import json_schema
 
 

@@ -1,13 +1,13 @@
 """`recovery what-if`: the answer to one hypothetical request, with everything an employee needs to act on it."""
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import rich_click as click
 
 from recovery_cli.exits import FINE, Unusable
+from recovery_cli.files import opened, shown_name
 from recovery_cli.options import (
     assignment_option,
     given_words,
@@ -16,6 +16,7 @@ from recovery_cli.options import (
     request_words,
 )
 from recovery_cli.render import print_json, show_decision
+from recovery_cli.rows import read_json
 from recovery_engine import Outcome, decide, load_policy, read_request
 
 EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Outcome.INCOMPLETE: 30}
@@ -34,7 +35,7 @@ EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Ou
 @assignment_option("--on-case", "on_case", "REMEDY=AMOUNT", "What this case already had as goodwill.")
 @assignment_option("--owed-on-case", "owed_on_case", "REMEDY=AMOUNT", "What it already had of what is owed.")
 @assignment_option("--used", "used", "BUDGET=SUMS", "What a budget holds: `customer-90d=amount:50,times:3`.")
-@click.option("--json-file", type=click.File("rb"), metavar="FILE|-", help="A request in JSON; options win over it.")
+@click.option("--json-file", metavar="FILE|-", help="A request in JSON; options win over it.")
 @click.option("--exit-status", is_flag=True, help="Exit 0 approve, 10 escalate, 20 deny, 30 incomplete.")
 @json_option
 @click.pass_context
@@ -44,7 +45,7 @@ def command(
     policy_name: str,
     as_json: bool,
     exit_status: bool,
-    json_file: BinaryIO | None,
+    json_file: str | None,
     fact: dict[str, str],
     used: dict[str, str],
     evidence: tuple[str, ...],
@@ -62,7 +63,7 @@ def command(
       recovery what-if --role frontline --amount 90 --exit-status --json
       recovery what-if --json-file request.json --amount 90
     """
-    given = _read_json(json_file) if json_file else {}
+    given = _read_request(json_file) if json_file else {}
     given |= given_words(fields | {"used": _budgets(used)})
     if evidence:
         given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
@@ -82,14 +83,16 @@ def _facts(given: Any) -> dict[str, Any]:
     return dict(given or {})
 
 
-def _read_json(file: BinaryIO) -> dict[str, Any]:
-    """The request in a JSON file; numbers stay the text they are, because an amount of money is exact."""
-    try:
-        given = json.loads(file.read(), parse_float=str)
-    except (ValueError, RecursionError) as error:
-        raise Unusable(f"{file.name}: not JSON: {error}", 'write {"role": "...", "amount": "18.50"}') from None
+def _read_request(name: str) -> dict[str, Any]:
+    """The request in a JSON file."""
+    cure = 'write {"role": "...", "amount": "18.50"}'
+    with opened(name) as stream:
+        try:
+            given = read_json(stream.read())
+        except (ValueError, RecursionError) as error:
+            raise Unusable(f"{shown_name(name)}: not JSON: {error}", cure) from None
     if not isinstance(given, dict):
-        raise Unusable(f"{file.name}: a request is a JSON object", 'write {"role": "...", "amount": "18.50"}')
+        raise Unusable(f"{shown_name(name)}: a request is a JSON object", cure)
     return given
 
 

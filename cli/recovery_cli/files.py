@@ -1,7 +1,9 @@
-"""Files that commands write: whole or not at all."""
+"""Files that commands read and write; `-` is stdin and stdout."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +13,25 @@ import rich_click as click
 from recovery_cli.exits import Unusable, cannot_write
 
 STANDARD_STREAM = "-"
+
+
+def shown_name(name: str) -> str:
+    """The name of an input for people."""
+    return "stdin" if name == STANDARD_STREAM else name
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """A file to read, or stdin. Raises Unusable where it cannot be opened."""
+    if name == STANDARD_STREAM:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(name, "rb")  # noqa: SIM115  a failure to open it is the user's, one while it is open is not
+    except OSError as error:
+        raise Unusable(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
+    with stream:
+        yield stream
 
 
 def write_text(name: str, text: str, *, only_if_new: bool = False) -> None:
