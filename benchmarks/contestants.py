@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import recovery_engine
 from benchmarks import limits
@@ -14,7 +14,7 @@ from benchmarks.stream import Case
 from recovery_engine import Decision, Money, Policy, RecoveryRequest, Usage, load_policy
 from recovery_engine.decide import compiled
 from recovery_engine.model import NO_USAGE, Outcome
-from recovery_engine.rules.durable import Expression, Network, Rule, Test
+from recovery_engine.rules.durable import Expression, Network, Rule
 from recovery_engine.rules.fold import Ruling
 
 POLICY_FILE = Path(__file__).with_name("policy.yaml")
@@ -228,12 +228,10 @@ def _rules() -> list[tuple[int, Expression]]:
     """The rank that a rule stops (-1: everyone), and when."""
 
     def one_of(field: str, known: tuple[str, ...], words: tuple[str, ...]) -> Expression:
-        tests: list[Test] = [("==", field, known.index(word)) for word in words]
-        return ("or", *tests)
+        return cast("Expression", ("or", *(("==", field, known.index(word)) for word in words)))
 
     def none_of(field: str, known: tuple[str, ...], words: tuple[str, ...]) -> Expression:
-        tests: list[Test] = [("!=", field, known.index(word)) for word in words]
-        return ("and", *tests)
+        return cast("Expression", ("and", *(("!=", field, known.index(word)) for word in words)))
 
     def remedy(*words: str) -> Expression:
         return one_of("remedy", limits.REMEDIES, words)

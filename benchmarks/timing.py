@@ -25,21 +25,30 @@ Run = tuple[Callable[[Any], object], Sequence[Any]]
 """A function, and what it is called with, one after the other."""
 
 
+PASS_US = 20_000
+"""A pass goes over its inputs again until it has taken about this long; else the quick would pay for cold caches."""
+
+
 def per_call(runs: Mapping[str, Run], passes: int) -> dict[str, float]:
     """Microseconds a call of each, as the median of passes that take turns; one more goes before and does not count."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     with quiet():
-        for _ in range(passes + 1):
+        first = {name: _one_pass(function, inputs) for name, (function, inputs) in runs.items()}
+        times = {
+            name: max(1, min(20, round(PASS_US / (first[name] * len(inputs))))) for name, (_, inputs) in runs.items()
+        }
+        for _ in range(passes):
             for name, (function, inputs) in runs.items():
-                taken[name].append(_one_pass(function, inputs))
-    return {name: statistics.median(times[1:]) for name, times in taken.items()}
+                taken[name].append(_one_pass(function, inputs, times[name]))
+    return {name: statistics.median(found) for name, found in taken.items()}
 
 
-def _one_pass(function: Callable[[Any], object], inputs: Sequence[Any]) -> float:
+def _one_pass(function: Callable[[Any], object], inputs: Sequence[Any], times: int = 1) -> float:
     start = perf_counter_ns()
-    for item in inputs:
-        function(item)
-    return (perf_counter_ns() - start) / len(inputs) / NS_PER_US
+    for _ in range(times):
+        for item in inputs:
+            function(item)
+    return (perf_counter_ns() - start) / len(inputs) / times / NS_PER_US
 
 
 class Spread(NamedTuple):

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -15,7 +16,7 @@ from recovery_engine.policy.schema import Policy
 from recovery_engine.rules import durable, reference
 from recovery_engine.rules.cells import BUILT_IN_WORDS, facts_read, may_fit, meters, used_lines
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word, word_classes
-from recovery_engine.rules.fold import Proof, Ruling, fold, missing_proof
+from recovery_engine.rules.fold import Bench, Proof, Ruling, fold
 from recovery_engine.rules.readings import Reading
 from recovery_engine.rules.reference import Match
 from recovery_engine.rules.room import Room, blocking_lines, highest_owed, room_of
@@ -76,6 +77,8 @@ def matcher_in_service() -> tuple[str, str]:
     return ("both", "") if durable.AVAILABLE else ("reference", durable.WHY_NOT)
 
 
+_RAW = attrgetter("role", "remedy", "basis", "category", "severity", "site", "evidence", "reason")
+
 # By identity, because 1 == True: a flag is true, false or not given, and nothing that merely equals one.
 _FLAGS = {id(True): True, id(False): False, id(None): None}
 
@@ -99,12 +102,11 @@ class Compiled:
         self.encoding = _encoding(self.rules, self.classes)
         self.matcher = matcher_in_service()[0]
         self._seats: dict[tuple[Any, ...], Seat] = {}
-        self._codes = {name: self._codes_of(name) for name in BUILT_IN_WORDS}
-        self._remedies, self._categories, self._severities, self._sites, self._bases = self._codes.values()
-        self._ranks = {role: rank for rank, role in enumerate(policy.ladder)}
+        self._seats_by_class: dict[tuple[Any, ...], Seat] = {}
         facts = self.rules.facts
         self._flags = tuple(name for name, fact in facts.items() if fact.kind == "flag")
-        self._word_facts = tuple((name, self._codes_of(name)) for name, fact in facts.items() if fact.kind == "one_of")
+        self._word_facts = tuple(name for name, fact in facts.items() if fact.kind == "one_of")
+        self._codes = {name: self._codes_of(name) for name in (*BUILT_IN_WORDS, *self._word_facts)}
         self._numbers = tuple(
             (name, fact.kind == "money") for name, fact in facts.items() if fact.kind in ("number", "money")
         )
@@ -159,63 +161,74 @@ class Compiled:
     def seat(self, request: RecoveryRequest, usage: Usage) -> "Seat":
         """The seat of a request that is valid. Raises InvalidRequest."""
         try:
-            key = self._key(request)
-            seat = self._seats.get(key)
-            if self._numbers_valid(request, usage) and (seat is None or seat.has_facts(request)):
-                return seat or self._new_seat(key, request, usage)
+            seat = self._seat_of(request)
+            if (
+                self._figures_valid(request)
+                and seat.has_facts(request)
+                and (usage is NO_USAGE or self._usage_valid(usage))
+            ):
+                return seat
         except (KeyError, TypeError, AttributeError):
             pass  # something is not of its type or not among its words: say what
         raise InvalidRequest(self._problems(request, usage))
 
-    def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
-        """The seat's name; raises KeyError or TypeError where a word is not known."""
+    def _seat_of(self, request: RecoveryRequest) -> "Seat":
+        """The seat of these very words, or of others of the same classes, or a new one."""
         facts = request.facts
-        key = [
-            self._ranks[request.role],
-            self._remedies[request.remedy],
-            self._bases[request.basis],
-            self._categories[request.category],
-            self._severities[request.severity],
-            self._sites[request.site],
-            request.evidence & self._evidence if self._evidence else None,  # type: ignore[operator]
-            request.note is not None and bool(request.note.strip()),
-            request.reason is not None,
-        ]
-        for name, words in self._word_facts:
-            key.append(words[facts.get(name)])
+        raw = [_RAW(request), request.note is not None and request.note.strip() != ""]
+        for name in self._word_facts:
+            raw.append(facts.get(name))
         for name in self._flags:
-            key.append(_FLAGS[id(facts.get(name))])
-        return tuple(key)
+            raw.append(_FLAGS[id(facts.get(name))])
+        words = tuple(raw)
+        seat = self._seats.get(words)
+        if seat is None:
+            key = self._key(request)
+            seat = self._seats_by_class.get(key)
+            if seat is None:
+                seat = self._seats_by_class[key] = Seat(self, request)
+            for seats in (self._seats, self._seats_by_class):
+                if len(seats) >= _MOST_SEATS:
+                    seats.clear()
+            self._seats[words] = seat
+        return seat
 
-    def _numbers_valid(self, request: RecoveryRequest, usage: Usage) -> bool:
+    def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
+        """The classes of a request's words; raises KeyError or TypeError where a word is not known."""
+        codes, facts = self._codes, request.facts
+        if request.reason is not None and self.rules.reason_codes:
+            if request.reason not in self.rules.reason_codes.get(request.category or "", ()):
+                raise KeyError(request.reason)
+        return (
+            self.policy.rank(request.role),
+            *[codes[name][getattr(request, name)] for name in BUILT_IN_WORDS],
+            *[codes[name][facts.get(name)] for name in self._word_facts],
+            *[_FLAGS[id(facts.get(name))] for name in self._flags],
+            frozenset(request.evidence) & self._evidence,
+            self.proof_of(request)[1:],
+        )
+
+    def _figures_valid(self, request: RecoveryRequest) -> bool:
         currency, amount, bill, facts = self.policy.currency, request.amount, request.bill, request.facts
         if type(amount.minor) is not int or not 0 <= amount.minor <= MAX_MINOR or amount.currency != currency:
             return False
-        if bill is not None and (
-            type(bill.minor) is not int or not 0 <= bill.minor <= MAX_MINOR or bill.currency != currency
-        ):
-            return False
+        if bill is not None:
+            if type(bill.minor) is not int or not 0 <= bill.minor <= MAX_MINOR or bill.currency != currency:
+                return False
         for name, is_money in self._numbers:
             value = facts.get(name)
-            if value is not None:
-                if is_money:
-                    if type(value) is not Money or value.currency != currency:
-                        return False
-                    value = value.minor
-                    if type(value) is not int or value < 0:
-                        return False
-                elif type(value) is not int:
+            if value is None:
+                continue
+            if is_money:
+                if type(value) is not Money or value.currency != currency or type(value.minor) is not int:
                     return False
-                if not -MAX_MINOR <= value <= MAX_MINOR:
+                if not 0 <= value.minor <= MAX_MINOR:
                     return False
+            elif type(value) is not int or not -MAX_MINOR <= value <= MAX_MINOR:
+                return False
         if facts and not facts.keys() <= self._fact_names:
             return False
-        if request.occurred_on is not None and type(request.occurred_on) is not date:
-            return False
-        if request.reason is not None and self.policy.reason_codes:
-            if request.reason not in self.policy.reason_codes.get(request.category or "", ()):
-                return False
-        return usage is NO_USAGE or self._usage_valid(usage)
+        return request.occurred_on is None or type(request.occurred_on) is date
 
     def _usage_valid(self, usage: Usage) -> bool:
         remedies, total = self._codes["remedy"], 0
@@ -229,15 +242,6 @@ class Compiled:
                 return False
             total = max(total, used.amount)
         return total <= MAX_MINOR and usage.used.keys() <= self._budget_ids
-
-    def _new_seat(self, key: tuple[Any, ...], request: RecoveryRequest, usage: Usage) -> "Seat":
-        seat = Seat(self, request)
-        if not seat.has_facts(request):
-            raise InvalidRequest(self._problems(request, usage))
-        if len(self._seats) >= _MOST_SEATS:
-            self._seats.clear()
-        self._seats[key] = seat
-        return seat
 
     def _codes_of(self, name: str) -> dict[Any, int]:
         """The code of every word that a field may hold; None too, where it may be left out."""
@@ -330,10 +334,9 @@ class Seat:
         self.words: Mapping[str, Word | None] = compiled.words_of(request)
         self.rank = compiled.policy.rank(request.role)
         self.meters = meters(rules, self.words)
-        self._proof = compiled.proof_of(request)
         self._asked = tuple(compiled.facts_asked(self.words))
-        self._blocking = blocking_lines(rules, self.words, self.rank, self._proof)
-        self._reason_missing = bool(missing_proof(rules, (), self.words, self._proof, self.rank))
+        self._bench = Bench(rules, self.words, self.rank, compiled.proof_of(request))
+        self._blocking = blocking_lines(rules, self.words, self._bench)
         self._bands = tuple((meter.read, meter.band) for meter in self.meters)
         self._rulings: dict[tuple[int, ...], Ruled] = {}
         # On a case that had nothing yet, every sum is the amount: one band of all their cuts will do.
@@ -345,7 +348,7 @@ class Seat:
     def has_facts(self, request: RecoveryRequest) -> bool:
         """Whether the facts that its lines read are all there."""
         facts = request.facts
-        return all(facts.get(name) is not None for name in self._asked)
+        return not [name for name in self._asked if facts.get(name) is None]
 
     def ruling(self, request: RecoveryRequest, usage: Usage) -> "Ruled":
         """The ruling on the request's cell, from memory or by both matchers, and the room it leaves."""
@@ -368,8 +371,8 @@ class Seat:
         if match is None:  # a fault may pass: it is not remembered
             ruling, match = self.compiled.fault(), frozenset()
         else:
-            ruling = fold(rules, self.words, match, self.rank, amount == 0, self._proof)
-        room = room_of(rules, self.words, readings, match, ruling, self._blocking, self._reason_missing)
+            ruling = fold(self._bench, match, amount == 0)
+        room = room_of(rules, self.words, readings, match, ruling, self._blocking, self._bench.reason_missing)
         if ruling.lines != (FAULT,):
             if len(rulings) >= _MOST_CELLS_OF_A_SEAT:
                 rulings.clear()

@@ -3,7 +3,7 @@
 A candidate is a value next to an edge of the request's cell. Each is decided again, so what is said is true.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,7 +30,6 @@ class Seat(Protocol):
     """What is read about a request, and the rank of the requester."""
 
     meters: tuple[Meter, ...]
-    words: Mapping[str, str | bool | None]
     rank: int
 
 
@@ -128,11 +127,11 @@ class Flipper:
     # --- words ---
 
     def _word(self, name: str) -> Iterator[Flip]:
-        if name not in self.seat.words:
-            return
         known = self.decider.rules.words
+        given = getattr(self.request, name) if name in ("category", "severity") else self.request.facts.get(name)
+        now = known.facts[name].default if given is None and name in known.facts else given
         words: tuple[str | bool, ...] = (True, False) if known.is_flag(name) else known.known(name) or ()
-        good = [word for word in words if word != self.seat.words[name] and self._approves(**self._with(name, word))]
+        good = [word for word in words if word != now and self._approves(**self._with(name, word))]
         if good:
             yield Flip(name, " or ".join(str(word).lower() if isinstance(word, bool) else word for word in good))
 

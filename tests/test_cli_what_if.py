@@ -33,10 +33,10 @@ requires:
 
 
 @pytest.fixture
-def policy(tmp_path: Path) -> str:
-    path = tmp_path / "counter.yaml"
-    path.write_text(POLICY, encoding="utf-8")
-    return str(path)
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("counter.yaml").write_text(POLICY, encoding="utf-8")
+    return "counter.yaml"
 
 
 def recovery(*args: str, stdin: str | bytes | None = None) -> Result:
@@ -59,7 +59,7 @@ def test_one_cent_over_goes_to_the_lead_with_the_reason_and_its_place(policy: st
     assert said.exit_code == 0
     assert "ESCALATE TO LEAD" in said.stdout
     assert "standard" in said.stdout
-    assert "counter.yaml:14" in said.stdout.replace("\n", "").replace(" ", "")
+    assert "counter.yaml:14" in said.stdout
     assert "$100.00 or less" in said.stdout
 
 
@@ -124,7 +124,8 @@ def test_what_a_budget_already_holds_counts(policy: str) -> None:
 
 
 def test_every_problem_is_named_at_once_with_its_cure(policy: str) -> None:
-    said = recovery("what-if", "--policy", policy, "--role", "asociate", "--remedy", "refnd", "--amount", "1e3", "--fact", "is_staf=true")  # fmt: skip
+    request = ("--role", "asociate", "--remedy", "refnd", "--amount", "1e3", "--fact", "is_staf=true")
+    said = recovery("what-if", "--policy", policy, *request)
     assert said.exit_code == 2
     assert said.stdout == ""
     for part in ("did you mean `associate`?", "did you mean `refund`?", "write `1000`", "did you mean `is_staff`?"):
@@ -184,17 +185,19 @@ def test_an_amount_in_json_is_never_a_float(policy: str) -> None:
 
 
 def test_facts_in_json_and_in_flags_are_joined(policy: str) -> None:
-    given = (
-        '{"role": "manager", "remedy": "voucher", "amount": "5", "facts": {"days_since_visit": 3, "is_staff": false}}'
-    )
+    given = '{"role": "manager", "remedy": "voucher", "amount": "5", "facts": {"is_staff": false}}'
     said = recovery("what-if", "--policy", policy, "--json-file", "-", "--fact", "is_staff=true", "--json", stdin=given)
     assert answer(said)["outcome"] == "deny"
 
 
 @pytest.mark.parametrize(
     "given",
-    [b"", b"[]", b"{", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"facts": 3, "role": "lead"}', b'{"amount": ' + b"9" * 5000 + b"}"],
-)  # fmt: skip
+    [
+        *(b"", b"[]", b"{", b'"x"', b"\xff\xfe", b"[" * 100_000),
+        b'{"facts": 3, "role": "lead"}',
+        b'{"role": "lead", "remedy": "voucher", "amount": ' + b"9" * 5000 + b"}",
+    ],
+)
 def test_json_that_is_no_request_is_refused_and_never_a_traceback(policy: str, given: bytes) -> None:
     said = recovery("what-if", "--policy", policy, "--json-file", "-", stdin=given)
     assert said.exit_code == 2

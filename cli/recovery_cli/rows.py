@@ -190,6 +190,6 @@ def json_line(row: Row, answer: dict[str, Any], renamed: Mapping[str, str]) -> b
 def _as_it_came(row: Row) -> dict[str, Any]:
     """The cells with numbers as numbers, unless one is too long to be one."""
     try:
-        return json.loads(row.text) if row.text else row.cells  # type: ignore[no-any-return]
+        return json.loads(row.text) if row.text else row.cells
     except ValueError:
         return row.cells

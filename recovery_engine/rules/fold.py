@@ -4,13 +4,14 @@ Reading rule 5 of the policy language, in its own order: the last fitting row co
 any deny line wins, and the lowest role that may, decides.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from recovery_engine.model import GOODWILL, NOBODY_GIVES, NOTHING_OWED, REASON_CODES, Outcome, Rung
 from recovery_engine.policy.declared import NONE, SAME, UNLIMITED, Cell
-from recovery_engine.policy.schema import BudgetLine, CeilingLine, Line, Policy, RequiresLine
+from recovery_engine.policy.schema import BudgetLine, CeilingLine, FourEyesLine, Line, Policy, RequiresLine
+from recovery_engine.rules.cells import may_fit, used_lines
 from recovery_engine.rules.readings import Words
 from recovery_engine.rules.reference import Match
 
@@ -24,7 +25,7 @@ class Proof(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A line that stops a rung; ``row`` where it is a row of an authority line."""
+    """A line that stops a role; ``row`` where it is a row of an authority line."""
 
     line: str
     row: str = ""
@@ -58,6 +59,72 @@ class Ruling:
     gives_nothing: bool
 
 
+class Bench:
+    """The lines that may fit requests with the same words, and who asks with what proof: ready to be folded."""
+
+    def __init__(self, policy: Policy, words: Words, rank: int, proof: Proof) -> None:
+        lines = [line for line in used_lines(policy, str(words["basis"])) if may_fit(line, words)]
+
+        def ids(section: tuple[Line, ...]) -> tuple[str, ...]:
+            return tuple(line.id for line in section if line in lines)
+
+        def above(role: str | None) -> int:
+            """The first rank that a line no longer binds."""
+            return len(policy.ladder) if role is None else policy.rank(role)
+
+        self.ladder, self.rank, self.proof = policy.ladder, rank, proof
+        self.goodwill = words["basis"] == GOODWILL
+        self.deny, self.someone_else = ids(policy.deny), ids(policy.someone_else)
+        self.owed = () if self.goodwill else ids(policy.owed)
+        authority = [line for line in reversed(policy.authority) if line in lines]
+        self.rows = tuple(  # the last line first
+            (row, tuple((line.id, line.up_to[row]) for line in authority if row in line.up_to))
+            for row in ("total", str(words["remedy"]))
+        )
+        # (line, the first rank it no longer binds, whether it is a budget of one employee)
+        self.bounds = tuple(
+            (line.id, above(line.binds_below), isinstance(line, BudgetLine) and line.per == "employee")
+            for line in lines
+            if isinstance(line, CeilingLine | BudgetLine)
+        )
+        self.four_eyes = tuple((line.id, line.second) for line in lines if isinstance(line, FourEyesLine))
+        # (line, the first rank that may do without, what is not on file)
+        self.unproven = tuple(
+            (line.id, above(line.waivable_by), items)
+            for line in lines
+            if isinstance(line, RequiresLine) and (items := tuple(_not_on_file(line, proof)))
+        )
+        self.reason_missing = words.get("category") in policy.reason_codes and not proof.reason
+
+
+def _not_on_file(line: RequiresLine, proof: Proof) -> Iterator[str]:
+    yield from (item for item in line.evidence if item not in proof.evidence)
+    if line.note and not proof.note:
+        yield "note"
+
+
+def fold(bench: Bench, match: Match, at_no_cost: bool) -> Ruling:
+    """The ruling on one cell."""
+    case = _Case(bench, match, at_no_cost)
+    given = case.answer(with_all_proof=False)
+    full = case.answer(with_all_proof=True) if case.lacks_proof else given
+    missing = [] if full.acting is None else case.missing(full.acting)
+    outcome, lines = given.outcome, given.lines
+    if outcome == Outcome.DENY and full.outcome != Outcome.DENY:
+        outcome, lines = Outcome.INCOMPLETE, tuple([line for line, _ in missing])
+    return Ruling(
+        outcome,
+        given.to,
+        given.second,
+        tuple(dict.fromkeys([item for _, items in missing for item in items])),
+        lines,
+        tuple(case.rungs()),
+        given.stops,
+        tuple(case.caps()),
+        bench.goodwill and case.gives_nothing,
+    )
+
+
 class _Answer(NamedTuple):
     outcome: Outcome
     to: int | None
@@ -67,71 +134,43 @@ class _Answer(NamedTuple):
     stops: tuple[Stop, ...] = ()
 
 
-def fold(policy: Policy, words: Words, match: Match, rank: int, at_no_cost: bool, proof: Proof) -> Ruling:
-    """The ruling for a requester of *rank* with this *proof* on file."""
-    case = _Case(policy, words, match, rank, at_no_cost, proof)
-    given = case.answer(with_all_proof=False)
-    full = case.answer(with_all_proof=True) if case.may_lack_proof else given
-    missing = [] if full.acting is None else case.missing(full.acting)
-    outcome, lines = given.outcome, given.lines
-    if outcome == Outcome.DENY and full.outcome != Outcome.DENY:
-        outcome, lines = Outcome.INCOMPLETE, tuple(line for line, _ in missing)
-    return Ruling(
-        outcome,
-        given.to,
-        given.second,
-        tuple(dict.fromkeys(item for _, items in missing for item in items)),
-        lines,
-        tuple(case.rungs()),
-        given.stops,
-        tuple(case.caps()),
-        case.gives_nothing,
-    )
-
-
 class _Case:
-    """One cell, one requester: the lines that fit, and what stops each role."""
+    """One cell: the lines that fit, and what stops each role."""
 
-    def __init__(self, policy: Policy, words: Words, match: Match, rank: int, at_no_cost: bool, proof: Proof) -> None:
-        self.policy, self.words, self.rank, self.proof = policy, words, rank, proof
-        self.top = len(policy.ladder) - 1
-        self.goodwill = words["basis"] == GOODWILL
-        self.at_no_cost = at_no_cost
-        self.match = match
-        by_kind: dict[str | int, set[str | int]] = {
-            "fits": set(),
-            "within": set(),
-            "over": set(),
-            "often": set(),
-            "covers": set(),
-        }
+    def __init__(self, bench: Bench, match: Match, at_no_cost: bool) -> None:
+        fitting, exceeded, covered = set(), set(), False
         for finding in match:
-            by_kind[finding[0]].add(finding[1])
-        self.fitting, self.exceeded = by_kind["fits"], by_kind["over"] | by_kind["often"]
-        self.denied = self._fit(policy.deny)
-        self.someone_else = self._fit(policy.someone_else)
-        self.requires = [line for line in policy.requires if line.id in self.fitting]
-        self.may_lack_proof = bool(self.requires) or words.get("category") in policy.reason_codes
-        self.owed = () if self.goodwill else self._fit(policy.owed)
-        self.owed_covers = at_no_cost or bool(by_kind["covers"])
-        self.four_eyes = [line for line in policy.four_eyes if line.id in self.fitting and not at_no_cost]
-        bounds: tuple[CeilingLine | BudgetLine, ...] = (*policy.ceilings, *policy.budgets)
-        self.bounds = [line for line in bounds if line.id in self.fitting]
-        authority = [line for line in policy.authority if line.id in self.fitting]
-        self.rows = [  # the last line first
-            (row, [(line.id, line.up_to[row]) for line in reversed(authority) if row in line.up_to])
-            for row in ("total", str(words["remedy"]))
-        ]
-        self.in_force = [self._in_force(at) for at in range(len(policy.ladder))]
-        self.own = self.in_force[rank]
-        self.gives_nothing = self.goodwill and (not self.own or any(cell == NONE for _, _, cell in self.own))
-        # A budget per employee stops only the requester: on other rungs the person is not known yet.
-        budgets = [line for line in self.bounds if isinstance(line, BudgetLine) and line.per == "employee"]
-        self.over = [self._over(at, skipped=budgets) for at in range(len(policy.ladder))]
-        self.own_over = self._over(rank, skipped=()) if budgets else self.over[rank]
-
-    def _fit(self, lines: Iterable[Line]) -> tuple[str, ...]:
-        return tuple(line.id for line in lines if line.id in self.fitting)
+            if finding[0] == "fits":
+                fitting.add(finding[1])
+            elif finding[0] != "within":
+                exceeded.add(finding[1])
+                covered = covered or finding[0] == "covers"
+        self.bench, self.rank, self.top = bench, bench.rank, len(bench.ladder) - 1
+        self.denied = tuple([line for line in bench.deny if line in fitting])
+        self.someone_else = tuple([line for line in bench.someone_else if line in fitting])
+        self.owed = tuple([line for line in bench.owed if line in fitting])
+        self.beyond = () if bench.goodwill or covered or at_no_cost else self.owed or (NOTHING_OWED,)
+        self.four_eyes = [eyes for eyes in bench.four_eyes if eyes[0] in fitting and not at_no_cost]
+        self.unproven = [proof for proof in bench.unproven if proof[0] in fitting]
+        self.lacks_proof = bool(self.unproven) or bench.reason_missing
+        self.bounds = [bound for bound in bench.bounds if bound[0] in fitting]
+        exceeded_bounds = [bound for bound in self.bounds if bound[0] in exceeded]
+        self.own: list[tuple[str, str, Cell]] = []
+        self.gives_nothing = True
+        # What stops each role, but for proof; a budget of an employee only where the person is known: the requester.
+        self.over: list[tuple[Stop, ...]] = [()] * len(bench.ladder)
+        self.own_over: tuple[Stop, ...] = ()
+        if bench.goodwill:
+            rows = [(row, [line for line in lines if line[0] in fitting]) for row, lines in bench.rows]
+            for rank in range(len(bench.ladder)):
+                in_force = _in_force(rows, rank)
+                stops = _limits_over(in_force, match)
+                bound = [Stop(line) for line, above, personal in exceeded_bounds if rank < above and not personal]
+                self.over[rank] = (*stops, *bound)
+                if rank == self.rank:
+                    self.own = in_force
+                    self.gives_nothing = not in_force or NONE in [cell for _, _, cell in in_force]
+                    self.own_over = (*stops, *[Stop(line) for line, above, _ in exceeded_bounds if rank < above])
 
     # --- rule 5 ---
 
@@ -139,111 +178,87 @@ class _Case:
         """The outcome with what is on file, or with all the proof that could be asked for."""
         if self.denied:
             return _Answer(Outcome.DENY, None, None, None, self.denied)
-        if not self.goodwill and not self.owed_covers:
-            beyond = self.owed or (NOTHING_OWED,)
-            return _Answer(Outcome.DENY, None, None, None, beyond, tuple(map(Stop, beyond)))
+        if self.beyond:
+            return _Answer(Outcome.DENY, None, None, None, self.beyond, tuple(map(Stop, self.beyond)))
+        eyes = tuple([line for line, _ in self.four_eyes])
         stops = self.stops(self.rank, with_all_proof, requester=True)
         if not stops and not self.someone_else:
-            if not self.four_eyes:
-                used = self.owed or tuple(dict.fromkeys(line for line, _, _ in self.own))
+            if not eyes:
+                used = self.owed or tuple(dict.fromkeys([line for line, _, _ in self.own]))
                 return _Answer(Outcome.APPROVE, None, None, self.rank, used)
             asked = self._second(self.rank)
-            return _Answer(Outcome.ESCALATE, asked, asked, self.rank, tuple(line.id for line in self.four_eyes))
+            return _Answer(Outcome.ESCALATE, asked, asked, self.rank, eyes)
         # The same role may be asked where another person of it may: for someone else, and at the top.
         lowest = self.rank if self.someone_else or self.rank == self.top else self.rank + 1
         for to in range(lowest, self.top + 1):
             if not self.stops(to, with_all_proof, requester=False):
-                eyes = () if stops else tuple(line.id for line in self.four_eyes)
-                because = dict.fromkeys((*self.someone_else, *(stop.line for stop in stops), *eyes))
-                second = self._second(to) if self.four_eyes else None
+                because = dict.fromkeys((*self.someone_else, *[stop.line for stop in stops], *(() if stops else eyes)))
+                second = self._second(to) if eyes else None
                 return _Answer(Outcome.ESCALATE, to, second, to, tuple(because), stops)
         stops = self.stops(self.top, with_all_proof, requester=False)
-        return _Answer(Outcome.DENY, None, None, None, tuple(dict.fromkeys(stop.line for stop in stops)), stops)
+        return _Answer(Outcome.DENY, None, None, None, tuple(dict.fromkeys([stop.line for stop in stops])), stops)
 
     def _second(self, first: int) -> int:
         """The highest second that a fitting line asks for; above the top there is another person of the top."""
-        next_role = min(first + 1, self.top)
-        return max(
-            next_role if line.second == "next_role" else self.policy.rank(line.second) for line in self.four_eyes
-        )
-
-    # --- what stops a role ---
+        next_role, ladder = min(first + 1, self.top), self.bench.ladder
+        return max(next_role if second == "next_role" else ladder.index(second) for _, second in self.four_eyes)
 
     def stops(self, rank: int, with_all_proof: bool, requester: bool) -> tuple[Stop, ...]:
-        """What stops a role; the requester's own budgets too where it is the requester."""
-        found = self.own_over if requester else self.over[rank]
-        if not self.may_lack_proof or with_all_proof:
-            return found
-        return (*found, *(Stop(line) for line, _ in self.missing(rank)))
-
-    def _over(self, rank: int, skipped: Sequence[BudgetLine]) -> tuple[Stop, ...]:
-        if not self.goodwill:
-            return ()
-        own = self.in_force[rank]
-        found = [] if own else [Stop(NOBODY_GIVES)]
-        for line, row, cell in own:
-            if cell == NONE or (isinstance(cell, int) and ("within", line, row, cell) not in self.match):
-                found.append(Stop(line, row))
-        if self.exceeded:
-            for bound in self.bounds:
-                if bound.id in self.exceeded and bound not in skipped and self._binds(bound.binds_below, rank):
-                    found.append(Stop(bound.id))
-        return tuple(found)
-
-    def _binds(self, binds_below: str | None, rank: int) -> bool:
-        return binds_below is None or rank < self.policy.rank(binds_below)
+        """What stops a role."""
+        over = self.own_over if requester else self.over[rank]
+        if with_all_proof or not self.lacks_proof:
+            return over
+        return (*over, *[Stop(line) for line, _ in self.missing(rank)])
 
     def missing(self, rank: int) -> list[tuple[str, tuple[str, ...]]]:
-        """The proof that this role cannot waive and that is not on file, by line."""
-        if not self.may_lack_proof:
-            return []
-        return missing_proof(self.policy, self.requires, self.words, self.proof, rank)
-
-    def _in_force(self, rank: int) -> list[tuple[str, str, Cell]]:
-        """The cells in force for a role: of each row the last one that fits, `same` looking further back."""
-        found: list[tuple[str, str, Cell]] = []
-        for row, lines in self.rows:
-            for line, cells in lines:
-                if cells[rank] != SAME:
-                    found.append((line, row, cells[rank]))
-                    break
-        return found
+        """The proof that is not on file and that this role cannot waive, by line; nobody may waive a reason code."""
+        found = [(line, items) for line, above, items in self.unproven if rank < above]
+        return [*found, (REASON_CODES, ("reason",))] if self.bench.reason_missing else found
 
     # --- for people, and for what may still be given ---
 
     def rungs(self) -> Iterator[Rung]:
         """Every role, and all that stops it, the deny lines first."""
-        beyond = () if self.goodwill or self.owed_covers else self.owed or (NOTHING_OWED,)
-        for rank, role in enumerate(self.policy.ladder):
+        for rank, role in enumerate(self.bench.ladder):
             requester = rank == self.rank
             stops = self.stops(rank, with_all_proof=False, requester=requester)
-            lines = [*self.denied, *(self.someone_else if requester else ()), *beyond, *[stop.line for stop in stops]]
-            yield Rung(role, tuple(dict.fromkeys(lines)) if lines else ())
+            others = self.someone_else if requester else ()
+            if self.denied or self.beyond or others or stops:
+                lines = (*self.denied, *others, *self.beyond, *[stop.line for stop in stops])
+                yield Rung(role, tuple(dict.fromkeys(lines)))
+            else:
+                yield Rung(role)
 
     def caps(self) -> Iterator[Cap]:
         """What bounds the amount the requester may give."""
-        if not self.goodwill:
-            yield from map(Cap, self.owed)
-            return
-        yield from (Cap(*own) for own in self.own if own[2] != UNLIMITED)
-        yield from (Cap(bound.id) for bound in self.bounds if self._binds(bound.binds_below, self.rank))
+        yield from map(Cap, self.owed)
+        for line, row, cell in self.own:
+            if cell != UNLIMITED:
+                yield Cap(line, row, cell)
+        if self.bench.goodwill:
+            for line, above, _ in self.bounds:
+                if self.rank < above:
+                    yield Cap(line)
 
 
-def missing_proof(
-    policy: Policy, requires: Iterable[RequiresLine], words: Words, proof: Proof, rank: int
-) -> list[tuple[str, tuple[str, ...]]]:
-    """The proof that a role cannot waive and that is not on file, by line: a missing reason code nobody may waive."""
+def _in_force(rows: list[tuple[str, list[tuple[str, tuple[Cell, ...]]]]], rank: int) -> list[tuple[str, str, Cell]]:
+    """The cells in force for a role: of each row the last one that fits, `same` looking further back."""
     found = []
-    for line in requires:
-        waived = line.waivable_by is not None and rank >= policy.rank(line.waivable_by)
-        if not waived and (items := tuple(_not_on_file(line, proof))):
-            found.append((line.id, items))
-    if words.get("category") in policy.reason_codes and not proof.reason:
-        found.append((REASON_CODES, ("reason",)))
+    for row, lines in rows:
+        for line, cells in lines:
+            cell = cells[rank]
+            if cell != SAME:
+                found.append((line, row, cell))
+                break
     return found
 
 
-def _not_on_file(line: RequiresLine, proof: Proof) -> Iterator[str]:
-    yield from (item for item in line.evidence if item not in proof.evidence)
-    if line.note and not proof.note:
-        yield "note"
+def _limits_over(in_force: list[tuple[str, str, Cell]], match: Match) -> list[Stop]:
+    """The rows that stop a role: what it may give is below what this would make."""
+    if not in_force:
+        return [Stop(NOBODY_GIVES)]
+    return [
+        Stop(line, row)
+        for line, row, cell in in_force
+        if cell != UNLIMITED and (cell == NONE or ("within", line, row, cell) not in match)
+    ]

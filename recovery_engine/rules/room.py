@@ -8,7 +8,7 @@ from recovery_engine.money import MAX_MINOR
 from recovery_engine.policy.schema import BudgetLine, CeilingLine, Line, OwedLine, Policy
 from recovery_engine.policy.words import Interval
 from recovery_engine.rules.cells import may_fit
-from recovery_engine.rules.fold import Proof, Ruling, missing_proof
+from recovery_engine.rules.fold import Bench, Ruling
 from recovery_engine.rules.readings import (
     ALL,
     Reading,
@@ -72,14 +72,14 @@ def room_of(
     match: Match,
     ruling: Ruling,
     blocking: Sequence[Line],
-    proof_missing: bool,
+    reason_missing: bool,
 ) -> Room:
     """The room of a requester on a cell, given the lines that may block it and whether a reason code is missing."""
     basis = str(words["basis"])
     rows = [(ALL if cap.row == "total" else (cap.row,), cap.limit) for cap in ruling.caps if cap.row]
     limits = tuple((remedies, limit) for remedies, limit in rows if isinstance(limit, int))
     forbidden = []
-    is_open = not ruling.gives_nothing and not proof_missing
+    is_open = not ruling.gives_nothing and not reason_missing
     for line in blocking:
         intervals = line.when.numbers.get("amount")
         if intervals is None:
@@ -97,12 +97,13 @@ def room_of(
     return Room(is_open, lowest, limits, others, tuple(forbidden), basis)
 
 
-def blocking_lines(policy: Policy, words: Words, rank: int, proof: Proof) -> tuple[Line, ...]:
+def blocking_lines(policy: Policy, words: Words, bench: Bench) -> tuple[Line, ...]:
     """The lines that take an approval from this role wherever they fit."""
     lines: list[Line] = [*policy.deny, *policy.someone_else]
-    if words["basis"] == GOODWILL:
+    if bench.goodwill:
         lines += policy.four_eyes
-    lines += [line for line in policy.requires if missing_proof(policy, (line,), {}, proof, rank)]
+    unproven = [line for line, above, _ in bench.unproven if bench.rank < above]
+    lines += [line for line in policy.requires if line.id in unproven]
     return tuple(line for line in lines if may_fit(line, words))
 
 
