@@ -59,6 +59,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean `{by_lower[close[0]]}`?"
     if not choices:
-        return ""
+        return "none is declared"
     shown = ", ".join(f"`{choice}`" for choice in choices[:8])
     return f"one of {shown}" + (f" and {len(choices) - 8} more" if len(choices) > 8 else "")

@@ -117,7 +117,9 @@ def _read_expect(raw: Any, words: Words) -> Expect:
 def _read_expected(name: str, value: Any, words: Words) -> Any:
     match name:
         case "approve":
-            return read_flag(value)
+            if not read_flag(value):
+                raise Problem("RP007", "`approve: false` says nothing", "name the outcome that is expected")
+            return True
         case "escalate_to" | "second":
             return read_known(value, "role", words)
         case "grantable_now":

@@ -109,9 +109,14 @@ def _read_sites(raw: Any, words: Words) -> dict[str, tuple[str, ...]]:
     for group, sites in _mapping(raw, "sites", "{company: [S001, S002]}").items():
         problems.read((group, KEY), read_word, group, "the name of a group")
         groups[group] = problems.read((group,), _read_members, sites, read_id, "sites") or ()
-    for group in groups:
+    first_group: dict[str, str] = {}
+    for group, members in groups.items():
         if any(group in sites for sites in groups.values()):
             problems.add((group, KEY), Problem("RP008", f"`{group}` names both a group and a site", "rename one"))
+        for index, site in enumerate(members):
+            if first_group.setdefault(site, group) != group:
+                message = f"`{site}` is in two groups, `{first_group[site]}` and `{group}`"
+                problems.add((group, index), Problem("RP008", message, "a site belongs to one group"))
     problems.raise_if_any()
     return groups
 
@@ -163,7 +168,7 @@ def _read_row_name(name: str, cells: Any, words: Words) -> str:
 
 def _read_row(raw: Any, words: Words) -> tuple[Cell, ...]:
     problems = Problems()
-    if isinstance(raw, dict):
+    if isinstance(raw, dict) and raw:
         row = _row_by_role(raw, words, problems)
     elif isinstance(raw, list):
         row = tuple(problems.read((index,), _read_cell, cell, words) or 0 for index, cell in enumerate(raw))

@@ -120,6 +120,10 @@ class CeilingLine(Limit):
     binds_below: HigherRole | None = None
 
 
+def _no_unless(raw: Any, _: Words) -> None:
+    raise Problem("RP012", "a budget has no `unless`: it counts everything", "delete it")
+
+
 _PER = ("employee", "customer", "site", "organisation")
 
 
@@ -127,7 +131,7 @@ class BudgetLine(Line):
     """What one employee, customer, site or the organisation may give or get in a period, as goodwill."""
 
     when: BudgetWhen = ANYTHING
-    unless: None = None
+    unless: Annotated[None, reads(_no_unless, {"not": {}})] = None
     per: Annotated[str, reads(choice(*_PER), {"enum": list(_PER)})]
     every: Period
     amount: Amount | None = None

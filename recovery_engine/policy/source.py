@@ -10,7 +10,7 @@ from recovery_engine.errors import Diagnostic, did_you_mean
 from recovery_engine.model import FAULT, NOBODY_GIVES, NOTHING_OWED, REASON_CODES
 from recovery_engine.money import CURRENCIES
 from recovery_engine.policy import schema
-from recovery_engine.policy.declared import NONE, SAME, UNLIMITED, Cell
+from recovery_engine.policy.declared import SAME, UNLIMITED, Cell
 from recovery_engine.policy.fields import KEY, Place
 from recovery_engine.policy.schema import SECTIONS, Policy
 from recovery_engine.policy.tree import Source, read_tree
@@ -38,25 +38,42 @@ def file_digest(text: str) -> str:
 def _read_policy(tree: dict[str, Any], source: Source) -> Policy | None:
     _name_lines(tree)
     _check_ids(tree, source)
-    # A block that could not be read is not missing.
-    blocks_lost = any(found.code == "RP002" for found in source.found)
-    if not blocks_lost and not tree.get("authority") and not tree.get("owed"):
+    _drop_blanks(tree, source)
+    if not source.lost and not tree.get("authority") and not tree.get("owed"):
         cure = "add `authority:` with a line such as `- up_to: {total: [100, 250, 500]}`"
         source.add_at((), Problem("RP005", "nobody may give anything", cure))
     try:
         policy = Policy.model_validate(tree, context=_words(tree))
     except ValidationError as error:
         for detail in error.errors():
-            if not (blocks_lost and detail["type"] == "missing" and len(detail["loc"]) == 1):
-                source.add_at(*_place_and_problem(detail))
+            place, problem = _place_and_problem(detail)
+            if not _is_due_to_a_lost_block(problem, source.lost):
+                source.add_at(place, problem)
         return None
     for place, problem in _same_without_before(policy):
         source.add_at(place, problem)
-    for place, problem in _cells_above_total(policy):
+    for place, problem in _cells_above_total(policy, source):
         source.warn_at(place, problem)
     policy._file = source.file
     policy._places.update(_lines_of(policy, source))
     return policy
+
+
+_MADE_BY_LOSS = (
+    ("unknown name", {"facts"}),
+    ("is not", {"facts"}),
+    ("unknown line", set(SECTIONS)),
+    ("unknown budget", {"budgets"}),
+    ("unknown group", {"sites"}),
+    ("is missing", set(Policy.model_fields)),
+)
+
+
+def _is_due_to_a_lost_block(problem: Problem, lost: set[str]) -> bool:
+    """A block that could not be read is not missing, and what it names is not unknown."""
+    return problem.code in ("RP003", "RP005") and any(
+        words in problem.message and blocks & lost for words, blocks in _MADE_BY_LOSS
+    )
 
 
 def _lines_of(policy: Policy, source: Source) -> Iterator[tuple[str, int]]:
@@ -85,6 +102,24 @@ def _name_lines(tree: dict[str, Any]) -> None:
     for section in _WITH_IDS:
         for index, item in _items(tree, section):
             item.setdefault("id", f"{section}-{index + 1}")
+
+
+def _drop_blanks(tree: dict[str, Any], source: Source) -> None:
+    """Report every key that may be left out but stands there with nothing in it."""
+    items: list[tuple[Place, dict[str, Any], Any]] = [((), tree, Policy)]
+    for name, model in _MODELS.items():
+        items += [((name, index), item, model) for index, item in _items(tree, name)]
+        if isinstance(block := tree.get(name), dict):
+            items.append(((name,), block, model))
+    for place, item, model in items:
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            if key in item and item[key] is None and not field.is_required():
+                cure = (
+                    "write a value or leave the key out; if a comma ended the value before it, put that one in quotes"
+                )
+                source.add_at((*place, key, KEY), Problem("RP007", f"a blank where the value of `{key}` belongs", cure))
+                del item[key]
 
 
 def _check_ids(tree: dict[str, Any], source: Source) -> None:
@@ -120,12 +155,15 @@ def _words(tree: dict[str, Any]) -> Words:
 
 
 def _texts(raw: Any) -> tuple[str, ...] | None:
-    return tuple(item for item in as_list(raw) if isinstance(item, str)) or None
+    items = as_list(raw)
+    texts = tuple(item for item in items if isinstance(item, str))
+    return texts if texts and len(texts) == len(items) else None
 
 
 def _groups(raw: Any) -> dict[str, tuple[str, ...]] | None:
     groups = raw if isinstance(raw, dict) else {} if raw is None else {"all_sites": raw}
-    return {group: _texts(sites) or () for group, sites in groups.items()} or None
+    read = {group: _texts(sites) for group, sites in groups.items()}
+    return {group: sites for group, sites in read.items() if sites} if read and all(read.values()) else None
 
 
 def _facts(raw: Any) -> dict[str, Fact]:
@@ -157,7 +195,6 @@ _MODELS: dict[str, Any] = {
 }
 _SHAPES = {
     "tuple_type": ("a list", "write lines that begin with `- `, or leave the key out"),
-    "none_required": ("nothing", "delete it"),
 }
 
 
@@ -193,7 +230,7 @@ def _same_without_before(policy: Policy) -> Iterator[tuple[Place, Problem]]:
         seen |= set(line.up_to)
 
 
-def _cells_above_total(policy: Policy) -> Iterator[tuple[Place, Problem]]:
+def _cells_above_total(policy: Policy, source: Source) -> Iterator[tuple[Place, Problem]]:
     """A remedy cell above the total in force with it: the total will stop it first."""
     totals: tuple[Cell, ...] = ()
     for index, line in enumerate(policy.authority):
@@ -202,11 +239,13 @@ def _cells_above_total(policy: Policy) -> Iterator[tuple[Place, Problem]]:
             totals = tuple(totals[at] if cell == SAME and totals else cell for at, cell in enumerate(own))
         for row, cells in line.up_to.items():
             for at, (cell, total) in enumerate(zip(cells, totals, strict=False)):
-                if row != "total" and _size(cell) > _size(total):
+                if row != "total" and SAME not in (cell, total) and _size(cell) > _size(total):
                     message = f"`{row}` gives {policy.ladder[at]} more than the total in force with it"
                     cure = "the total stops it first: lower this cell or raise the total"
-                    yield ("authority", index, "up_to", row, at), Problem("RP020", message, cure)
+                    place: Place = ("authority", index, "up_to", row)
+                    by_role = (*place, policy.ladder[at])
+                    yield by_role if by_role in source.places else (*place, at), Problem("RP020", message, cure)
 
 
 def _size(cell: Cell) -> float:
-    return float(cell) if isinstance(cell, int) else {UNLIMITED: float("inf"), NONE: -1.0}.get(cell, -2.0)
+    return float(cell) if isinstance(cell, int) else float("inf") if cell == UNLIMITED else -1.0

@@ -21,8 +21,10 @@ _MAX_NODES = 100_000
 _MAX_ATTEMPTS = 60
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# What YAML accepts as text, without the tab, which is reported on its own, and the byte order mark.
-_NOT_TEXT = re.compile("[^\t\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What YAML accepts as text, without what it takes for a line break and editors do not show, and without marks that
+# make text read in another order than it stands.
+_TEXT = "\t\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_NOT_TEXT = re.compile(f"[^{_TEXT}]")
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Source:
     lines: list[str] = field(default_factory=list)
     places: dict[Place, tuple[int, int, int]] = field(default_factory=dict)  # line and column from 0, length
     found: list[Diagnostic] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)  # the blocks that could not be read
 
     def add(self, line: int, column: int, length: int, problem: Problem) -> None:
         """Report a problem at a line and column, both from 0."""
@@ -82,7 +85,7 @@ def read_tree(text: str, source: Source) -> dict[str, Any] | None:
         try:
             return _as_mapping(_Composer("\n".join(lines) + "\n", source).compose(), source)
         except yaml.MarkedYAMLError as error:
-            lines = _with_blank_marked(lines, error) or _without_block(lines, _report_syntax(error, source))
+            lines = _with_blank_marked(lines, error) or _without_block(lines, _report_syntax(error, source), source)
         except _RefusedError as refused:
             source.add(*refused.at, 1, refused.problem)
             return None
@@ -167,7 +170,7 @@ class _Composer:
         mapping: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             span = _span(event)
-            key = self._node(event, (*place, KEY))
+            key = self._node(event, (*place, KEY, KEY))
             if not isinstance(key, str):
                 self._source.add(*span, Problem("RP007", "a key that is not a word", "write `key: value`"))
                 key = f"[{len(mapping)}]"
@@ -204,13 +207,15 @@ def _report_syntax(error: yaml.MarkedYAMLError, source: Source) -> int:
     cure = "check the brackets, colons and indentation here and in the line before"
     if "quoted scalar" in f"{problem} {error.context}":
         cure = "close the quote"
+    elif "',' or" in problem:
+        cure = "close the bracket or brace that was opened before, or put a comma between"
     elif "node content" in problem or re.search(r"[\[,]\s*,", text):
         cure = "a blank between commas: write `none`, `0`, `same` or `unlimited`"
     elif "mapping values" in problem or ": " in text[column:]:
         cure = "a text with a colon needs quotes; so does one that begins with a special character"
     source.add(line, column, 1, Problem("RP002", f"not YAML: {problem}", cure))
-    began = error.context_mark
-    return began.line if began and began.line < line else line
+    began = error.context_mark  # at column 0 it is the whole file that began there
+    return began.line if began and began.column and began.line < line else line
 
 
 def _with_blank_marked(lines: list[str], error: yaml.MarkedYAMLError) -> list[str]:
@@ -225,7 +230,7 @@ def _with_blank_marked(lines: list[str], error: yaml.MarkedYAMLError) -> list[st
     return [*lines[: mark.line], f"{before}~{line[at:]}", *lines[mark.line + 1 :]]
 
 
-def _without_block(lines: list[str], bad: int) -> list[str]:
+def _without_block(lines: list[str], bad: int, source: Source) -> list[str]:
     """The lines with the top-level block around line *bad* blanked out."""
 
     def begins(line: str) -> bool:
@@ -236,4 +241,5 @@ def _without_block(lines: list[str], bad: int) -> list[str]:
         first -= 1
     while last < len(lines) and not begins(lines[last]):
         last += 1
+    source.lost.add(lines[first].partition(":")[0])
     return [*lines[:first], *[""] * (last - first), *lines[last:]]

@@ -96,7 +96,7 @@ def read_text(raw: object, what: str = "text") -> str:
     if raw is None or raw == "":
         raise Problem("RP007", f"a blank where {what} belongs", f"write {what}, or leave the key out")
     if not isinstance(raw, str):
-        raise Problem("RP007", f"a {_shape(raw)} where {what} belongs", "")
+        raise Problem("RP007", f"a {_shape(raw)} where {what} belongs", f"write {what} as one text")
     if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") and char != "\n" for char in raw):
         raise Problem("RP013", "an invisible or control character in the text", "delete it")
     return raw
