@@ -77,7 +77,7 @@ ANY_PERCENT = 10**9
 
 
 def _limits_by_words() -> dict[tuple[str, str, str, str, str], tuple[Limits, ...]]:
-    table = {}
+    table, same = {}, dict[tuple[Limits, ...], tuple[Limits, ...]]()
     for words in itertools.product(LADDER, limits.REMEDIES, limits.SEVERITIES, limits.SITES, limits.CATEGORIES):
         role, remedy, severity, site, category = words
         scope, first = limits.scope_of(severity, site, category), LADDER.index(role)
@@ -95,7 +95,8 @@ def _limits_by_words() -> dict[tuple[str, str, str, str, str], tuple[Limits, ...
                     50 if half else ANY_PERCENT,
                 )
             )
-        table[words] = tuple(rungs)
+        ladder = tuple(rungs)
+        table[words] = same.setdefault(ladder, ladder)  # equal ones once: what is small stays near
     return table
 
 

@@ -22,12 +22,13 @@ from benchmarks.contestants import (
 from benchmarks.peers import NotInstalled, peers
 from benchmarks.report import Row
 from benchmarks.stream import Case, cases
-from benchmarks.timing import NS_PER_US, per_call, quiet, spread
+from benchmarks.timing import NS_PER_US, Run, per_call, quiet, spread
 from recovery_engine import Decision, Policy, decide, load_policy, read_request, shipped_policies
 from recovery_engine.decide import Compiled
 from recovery_engine.rules import reference
 
 OUTCOME = "the outcome only (limit: 3 × dictionary)"
+SEATED = "  of that the ruling, the request checked before"
 FIRST = "its ruling, both matchers included"
 
 KNOWN = "A decision whose cell is known"
@@ -70,13 +71,15 @@ def rows(everyone: list[AnyContestant | NotInstalled], requests: int, passes: in
     timed = present(everyone)
     if differing := list(disagreements(timed, stream)):
         raise SystemExit("\n".join(["the contestants do not decide alike, so nothing is timed", *differing]))
-    times = per_call({one.name: (one.decide, [one.prepare(case) for case in stream]) for one in timed}, passes)
+    policy, asked = load_policy(POLICY_FILE), [request_of(case) for case in stream]
+    ready = Compiled(policy)
+    seated = [(ready.seat(*one), *one) for one in asked]
+    runs: dict[str, Run] = {one.name: (one.decide, [one.prepare(case) for case in stream]) for one in timed}
+    times = per_call({**runs, SEATED: (lambda one: one[0].ruling(one[1], one[2]), seated)}, passes)
     floor, whole = times[DICTIONARY], times[FULL]
 
     def beside(section: str, what: str, us: float) -> Row:
         return Row(section, what, us, x_dictionary=us / floor, x_decide=us / whole)
-
-    policy, asked = load_policy(POLICY_FILE), [request_of(case) for case in stream]
 
     def ask(one: Asked) -> Decision:
         return decide(policy, *one)
@@ -87,6 +90,7 @@ def rows(everyone: list[AnyContestant | NotInstalled], requests: int, passes: in
     yield beside(KNOWN, "dictionary look-up (the floor)", floor)
     yield beside(KNOWN, IF_CHAIN, times[IF_CHAIN])
     yield replace(beside(KNOWN, OUTCOME, times[BARE]), limit_us=3 * floor)
+    yield beside(KNOWN, SEATED, times[SEATED])
     yield replace(beside(KNOWN, "decide(), median of single calls", each.median), limit_us=15)
     yield replace(beside(KNOWN, "decide(), 99 in 100 take less", each.p99), limit_us=50)
     yield beside(KNOWN, "decide(), then reading all it carries", read)

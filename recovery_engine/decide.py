@@ -101,6 +101,7 @@ class Compiled:
         self.classes = word_classes(self.rules)
         self.encoding = _encoding(self.rules, self.classes)
         self.matcher = matcher_in_service()[0]
+        self.fault = ""  # why the last cell could not be decided by both matchers
         self._seats: dict[tuple[Any, ...], Seat] = {}
         self._seats_by_class: dict[tuple[Any, ...], Seat] = {}
         facts = self.rules.facts
@@ -303,11 +304,17 @@ class Compiled:
         if self.encoding is None:
             return found
         try:
-            return found if self.encoding.match(words, readings) == found else None
-        except (durable.MatcherFault, ValueError, MemoryError):
+            durables = self.encoding.match(words, readings)
+        except (durable.MatcherFault, ValueError, MemoryError) as error:
+            self.fault = str(error) or type(error).__name__
             return None
+        if durables == found:
+            return found
+        apart = ", ".join(sorted("/".join(map(str, finding)) for finding in durables ^ found))
+        self.fault = f"the two matchers do not agree on {apart}"
+        return None
 
-    def fault(self) -> Ruling:
+    def faulty(self) -> Ruling:
         """Fail closed: nobody may on the spot, the top of the ladder is asked."""
         rungs = tuple(Rung(role, (FAULT,)) for role in self.policy.ladder)
         return Ruling(Outcome.ESCALATE, len(rungs) - 1, None, (), (FAULT,), rungs, (), (), True)
@@ -369,7 +376,7 @@ class Seat:
         readings = {meter.key: meter.read(amount, request, usage) for meter in self.meters}
         match = self.compiled.found(self.words, readings)
         if match is None:  # a fault may pass: it is not remembered
-            ruling, match = self.compiled.fault(), frozenset()
+            ruling, match = self.compiled.faulty(), frozenset()
         else:
             ruling = fold(self._bench, match, amount == 0)
         room = room_of(rules, self.words, readings, match, ruling, self._blocking, self._bench.reason_missing)

@@ -160,7 +160,7 @@ class Explainer:
         if name == REASON_CODES:
             codes = self.decider.policy.reason_codes.get(self.request.category or "", ())
             return f"{self.request.category} needs a reason code: {', '.join(codes)}"
-        return "the rule engine could not be trusted here, so it goes to the top; the fault should be reported"
+        return f"the rule engine could not be trusted here, so it goes to the top; please report: {self.decider.fault}"
 
     def _sum(self, remedies: tuple[str, ...], basis: str) -> int:
         amount = self.request.amount.minor

@@ -13,7 +13,7 @@ from recovery_engine.money import MAX_MINOR, Money, format_minor
 from recovery_engine.phrases import in_words
 from recovery_engine.policy.schema import CeilingLine, OwedLine, Policy
 from recovery_engine.rules.cells import Meter
-from recovery_engine.rules.readings import ceiling_sum, had_of, on_case
+from recovery_engine.rules.readings import ceiling_sum, had_of, number_of, on_case
 
 
 class Decider(Protocol):
@@ -21,6 +21,7 @@ class Decider(Protocol):
 
     policy: Policy
     rules: Policy
+    fault: str
 
     def decide(self, request: RecoveryRequest, usage: Usage) -> Decision: ...
     def where(self, line: str) -> str: ...
@@ -81,18 +82,24 @@ class Flipper:
     def _number(self, name: str) -> Iterator[Flip]:
         """The nearest value below, and the nearest above, that would do."""
         is_money = self.decider.rules.words.is_money(name)
-        given = self.request.bill if name == "bill" else self.request.facts.get(name)
-        now = given.minor if isinstance(given, Money) else given
         lowest = 0 if is_money else -MAX_MINOR
         candidates = sorted({value for value in self._edges(name) if lowest <= value <= MAX_MINOR})
-        below = [value for value in reversed(candidates) if isinstance(now, int) and value < now]
-        above = [value for value in candidates if not isinstance(now, int) or value > now]
-        for values, onward in ((below, "or less"), (above, "or more")):
-            good = [self._approves_number(name, value, is_money) for value in values]
-            if True in good:
-                first = good.index(True)
-                shown = format_minor(values[first], self.decider.policy.currency) if is_money else str(values[first])
-                yield Flip(name, f"{shown} {onward}" if all(good[first:]) else shown)
+        now = number_of(self.decider.rules, name)(self.request)
+        if now is None:
+            yield from self._nearest(name, candidates, "or more", is_money)
+        else:
+            below = [value for value in reversed(candidates) if value < now]
+            above = [value for value in candidates if value > now]
+            yield from self._nearest(name, below, "or less", is_money)
+            yield from self._nearest(name, above, "or more", is_money)
+
+    def _nearest(self, name: str, values: list[int], onward: str, is_money: bool) -> Iterator[Flip]:
+        """The first of these values that would do, and whether all after it would do too."""
+        good = [self._approves_number(name, value, is_money) for value in values]
+        if True in good:
+            first = good.index(True)
+            shown = format_minor(values[first], self.decider.policy.currency) if is_money else str(values[first])
+            yield Flip(name, f"{shown} {onward}" if all(good[first:]) else shown)
 
     def _edges(self, name: str) -> Iterator[int]:
         """The values on both sides of every edge of this number, where lines compare it or a limit depends on it."""

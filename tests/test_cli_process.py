@@ -90,9 +90,17 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_only_when_asked_for(tmp_pat
 
 
 def test_help_imports_nothing_of_the_library() -> None:
-    code = "import sys; sys.argv = ['recovery', '--help']\nfrom recovery_cli.main import main\ntry: main()\nexcept SystemExit: pass\n"  # fmt: skip
-    heavy = "print(sorted({'recovery_engine', 'pydantic', 'babel', 'sqlmodel', 'yaml'} & set(sys.modules)), file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, timeout=60, check=True)
+    code = """if True:
+        import sys
+        from recovery_cli.main import main
+        sys.argv = ["recovery", "--help"]
+        try:
+            main()
+        except SystemExit:
+            heavy = {"recovery_engine", "pydantic", "babel", "sqlmodel", "yaml"}
+            print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert ended.stderr.strip() == b"[]"
 
 
@@ -140,8 +148,14 @@ def test_ctrl_c_leaves_the_file_that_was_there_and_names_the_part(requests: str,
     assert whole_lines(Path(f"{named}.partial").read_bytes())
 
 
+def deciding_stdin() -> subprocess.Popen[bytes]:
+    """A run that waits for rows."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*RECOVERY, "decide", "--role", "frontline"], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
 def test_ctrl_c_while_waiting_for_input(tmp_path: Path) -> None:
-    with subprocess.Popen([*RECOVERY, "decide", "--role", "frontline"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # fmt: skip
+    with deciding_stdin() as running:
         assert running.stdin is not None
         assert running.stdout is not None
         running.stdin.write(b"amount\n5\n6\n")
@@ -157,7 +171,7 @@ def test_ctrl_c_while_waiting_for_input(tmp_path: Path) -> None:
 
 
 def test_answers_come_out_row_by_row() -> None:
-    with subprocess.Popen([*RECOVERY, "decide", "--role", "frontline"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:  # fmt: skip
+    with deciding_stdin() as running:
         assert running.stdin is not None
         assert running.stdout is not None
         for row in (b'{"amount": "5"}\n', b'{"amount": "600"}\n'):
@@ -185,12 +199,10 @@ def test_a_reader_that_was_never_there_is_no_error(args: str) -> None:
 
 
 @needs_dev_full
-@pytest.mark.parametrize(
-    "args", [["decide", "--role", "frontline"], ["policies"], ["matrix", "--json"], ["--help"], ["demo"]]
-)
-def test_a_full_disk_is_said_in_one_line(args: list[str]) -> None:
-    with FULL.open("wb") as full:
-        ended = subprocess.run([*RECOVERY, *args], input=b"amount\n5\n", stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)  # fmt: skip
+@pytest.mark.parametrize("args", ["decide --role frontline", "policies", "matrix --json", "--help", "demo"])
+def test_a_full_disk_is_said_in_one_line(args: str) -> None:
+    command = f"printf 'amount\\n5\\n' | {' '.join(RECOVERY)} {args} > {FULL}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
     assert ended.returncode == 3
     assert b"no space left on device" in ended.stderr
     assert b"Traceback" not in ended.stderr
@@ -215,9 +227,14 @@ def test_closed_streams_are_no_fault() -> None:
 
 
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
-    peak = "import resource, sys; from recovery_cli.main import cli; cli.main(sys.argv[1:], standalone_mode=False); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # fmt: skip
+    peak = """if True:
+        import resource, sys
+        from recovery_cli.main import cli
+        cli.main(sys.argv[1:], standalone_mode=False)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
     sizes = []
-    for number in (2_000, 60_000):
+    for number in (1_000, 20_000):
         path = tmp_path / f"{number}.csv"
         path.write_bytes(many_rows(number))
         args = ["decide", str(path), "--role", "frontline", "--output", str(tmp_path / "out.csv")]
@@ -257,13 +274,15 @@ def test_the_answer_of_what_if_fits_an_80_by_24_terminal() -> None:
         "x",
     )
     seen = re.sub(rb"\x1b\[[0-9;]*m", b"", in_a_terminal(*args)).decode().splitlines()
-    assert any("ESCALATE" in line for line in seen)
+    assert any("ESCALATE" in line for line in seen), seen
     assert len(seen) <= 24
     assert max(len(line.rstrip()) for line in seen) <= 80
 
 
-def test_a_bar_is_shown_to_people_only(requests: str, tmp_path: Path) -> None:
-    args = ("decide", "--role", "frontline", "--output", str(tmp_path / "out.csv"), requests)
+def test_a_bar_is_shown_to_people_only(tmp_path: Path) -> None:
+    requests = tmp_path / "requests.csv"
+    requests.write_bytes(many_rows(2_000))
+    args = ("decide", "--role", "frontline", "--output", str(tmp_path / "out.csv"), str(requests))
     assert b"deciding" in in_a_terminal(*args)
     assert b"deciding" not in run(*args).stderr
 

@@ -73,7 +73,7 @@ IN_FORTY = """
 25:17 RP006 .inf
 25:23 RP006 yes
 25:28 RP006 -5
-26:21 RP006  
+26:21 RP006
 27:9 RP008 standard
 28:20 RP007 [
 30:38 RP003 led
@@ -382,9 +382,7 @@ def test_a_blank_is_a_mistake_and_never_means_left_out(old: str, new: str) -> No
 
 
 def test_a_cell_above_the_total_is_a_warning_and_the_policy_is_used() -> None:
-    policy, (warning,) = check_policy(
-        changed("      comp_item:       [      40", "      comp_item:       [     101"), "p.yaml"
-    )
+    policy, (warning,) = check_policy(changed("comp_item:       [      40", "comp_item:       [     101"))
     assert policy is not None
     assert (warning.code, warning.level, marked(warning)) == ("RP020", "warning", "101")
     assert "`comp_item` gives associate more than the total" in warning.message

@@ -61,13 +61,13 @@ class WholeLines:
     """An output that holds whole lines whatever happens.
 
     A regular file grows as ``FILE.partial`` and takes its own name when it is complete, so that a run that is stopped
-    leaves the file that was there before. Ctrl-C waits for the line that is being written; a second one does not.
+    leaves the file that was there before.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.partial = ""
-        self._held, self._interrupted, self._good = False, False, 0
+        self._good = 0
         self._stream: RawIOBase | BinaryIO
         if name == STANDARD_STREAM:
             self._stream = sys.stdout.buffer
@@ -82,7 +82,6 @@ class WholeLines:
 
     def write(self, line: bytes) -> None:
         """Append one line, whole. Raises CannotWrite, or BrokenPipeError where nobody reads any more."""
-        self._held = True
         try:
             self._write_all(line)
         except BrokenPipeError:
@@ -90,11 +89,7 @@ class WholeLines:
         except OSError as error:
             self._cut_back()
             raise cannot_write(self.partial or self._shown, error) from None
-        finally:
-            self._held = False
         self._good += len(line)
-        if self._interrupted:
-            raise KeyboardInterrupt
 
     def finish(self) -> None:
         """Everything is written: give the file its name."""
@@ -106,13 +101,6 @@ class WholeLines:
                 os.replace(self.partial, self.name)
         except OSError as error:
             raise cannot_write(self.name, error) from None
-
-    def on_interrupt(self, *_: object) -> None:
-        """Handle SIGINT: between two lines stop at once, within a line when it is written."""
-        if self._held and not self._interrupted:
-            self._interrupted = True
-            return
-        raise KeyboardInterrupt
 
     @property
     def _shown(self) -> str:

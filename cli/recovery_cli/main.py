@@ -161,11 +161,15 @@ def main() -> NoReturn:
         import rich_click.rich_click as look
 
         look.COLOR_SYSTEM = None  # NO_COLOR asks for no colour; bold and dim escapes are left out with it
+    sys.exit(_written(_ended))
+
+
+def _ended() -> int:
+    """Run the command line; its exit code."""
     try:
         cli.main(prog_name="recovery")
     except SystemExit as ended:
-        code = ended.code
-    sys.exit(_flushed(lambda: sys.stdout.flush(), code if isinstance(code, int) else FINE if code is None else FAULT))
+        return ended.code if isinstance(ended.code, int) else FINE if ended.code is None else FAULT
 
 
 def _stand_in_for_closed_streams() -> None:
@@ -183,10 +187,12 @@ def _never_fail_for_want_of_a_letter() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _flushed(flush: Callable[[], None], code: int) -> int:
-    """The exit code once everything is written; what cannot be written any more is let go of, silently for a pipe."""
+def _written(run: Callable[[], int]) -> int:
+    """The exit code once everything is written; what cannot be is let go of, silently where a pipe is closed."""
+    code = FINE
     try:
-        flush()
+        code = run()
+        sys.stdout.flush()
         return code
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, Unusable
 from recovery_cli.files import STANDARD_STREAM, WholeLines, on_a_terminal, opened, shown_name
 from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
 from recovery_cli.render import console, count, diagnostic_text, plain, print_json
-from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Rows, csv_line, json_line, open_rows
+from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Row, Rows, csv_line, json_line, open_rows
 from recovery_engine import load_policy
 
 MOST_NAMED = 50
@@ -143,11 +143,11 @@ class Run:
 def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> bool:
     """Decide every row and write it. Whether it was stopped by Ctrl-C."""
     sink = None if output is None else WholeLines(output)
-    before = _on_interrupt(sink.on_interrupt if sink else _stop)
+    between = BetweenRows()
     try:
         write = _row_writer(run, rows, sink, to_format)
         last: tuple[str, ...] | None = rows.columns
-        for answered in decide_rows(run.columns.policy, rows, run.columns):
+        for answered in decide_rows(run.columns.policy, between.each(rows), run.columns):
             if rows.columns is None and (keys := tuple(answered.row.cells)) != last:
                 run.see_unread(last := keys)
             run.saw(answered)
@@ -159,14 +159,40 @@ def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> boo
         run.note(f"stopped; {count(run.tally.decided + run.tally.invalid, 'row')} were decided{kept}")
         return True
     finally:
-        _on_interrupt(before)
+        between.over()
     if rows.columns is None:
         run.note_unread()
     return False
 
 
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
+class BetweenRows:
+    """Ctrl-C takes effect between two rows, so that each is written and counted, or neither; a second one at once."""
+
+    def __init__(self) -> None:
+        self._waiting, self._asked = False, False
+        self._before = _on_interrupt(self._interrupt)
+
+    def each(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows, until Ctrl-C. Raises KeyboardInterrupt."""
+        following = iter(rows)
+        while True:
+            self._waiting = True
+            if self._asked:
+                raise KeyboardInterrupt
+            row = next(following, None)
+            self._waiting = False
+            if row is None:
+                return
+            yield row
+
+    def over(self) -> None:
+        """Leave Ctrl-C to whoever had it before."""
+        _on_interrupt(self._before)
+
+    def _interrupt(self, *_: object) -> None:
+        if self._waiting or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
 
 
 def _on_interrupt(handler: Any) -> Any:
