@@ -145,22 +145,22 @@ def _first_of_a_cell(policy: Policy, asked: list[Asked], passes: int, durable_al
 
 def _rulings(ready: Compiled, asked: list[Asked]) -> dict[str, float]:
     """Median microseconds for a new seat, and for the first ruling on it."""
-    seat_ns, ruling_ns = [], []
+    seat_ns, ruling_ns, seats = [], [], []
     for request, usage in asked:
         start = perf_counter_ns()
-        seat = ready.seat(request, usage)
-        seated = perf_counter_ns()
+        seats.append(ready.seat(request, usage))
+        seat_ns.append(perf_counter_ns() - start)
+    for seat, (request, usage) in zip(seats, asked, strict=True):
+        start = perf_counter_ns()
         seat.ruling(request, usage)
-        ruling_ns.append(perf_counter_ns() - seated)
-        seat_ns.append(seated - start)
+        ruling_ns.append(perf_counter_ns() - start)
     return {"seat": statistics.median(seat_ns) / NS_PER_US, "ruling": statistics.median(ruling_ns) / NS_PER_US}
 
 
 def _parts(ready: Compiled, asked: list[Asked]) -> dict[str, float]:
     """Median microseconds for the two matchers, each on new seats."""
     taken = defaultdict[str, list[int]](list)
-    for request, usage in asked:
-        seat = ready.seat(request, usage)
+    for seat, (request, usage) in [(ready.seat(*one), one) for one in asked]:
         readings = {meter.key: meter.read(request.amount.minor, request, usage) for meter in seat.meters}
         start = perf_counter_ns()
         found = reference.match(ready.rules, seat.words, readings)

@@ -14,7 +14,7 @@ from recovery_engine.money import MAX_MINOR, Money
 from recovery_engine.policy.reading import MISSING, problem, problems_of
 from recovery_engine.policy.schema import Policy
 from recovery_engine.rules import durable, reference
-from recovery_engine.rules.cells import BUILT_IN_WORDS, facts_read, may_fit, meters, used_lines
+from recovery_engine.rules.cells import BUILT_IN_WORDS, Meter, facts_read, may_fit, meters, used_lines
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word, word_classes
 from recovery_engine.rules.fold import Bench, Proof, Ruling, fold
 from recovery_engine.rules.readings import Reading
@@ -77,7 +77,7 @@ def matcher_in_service() -> tuple[str, str]:
     return ("both", "") if durable.AVAILABLE else ("reference", durable.WHY_NOT)
 
 
-_RAW = attrgetter("role", "remedy", "basis", "category", "severity", "site", "evidence", "reason")
+_RAW = attrgetter("role", "remedy", "basis", "category", "severity", "site")
 
 # By identity, because 1 == True: a flag is true, false or not given, and nothing that merely equals one.
 _FLAGS = {id(True): True, id(False): False, id(None): None}
@@ -103,6 +103,7 @@ class Compiled:
         self.matcher = matcher_in_service()[0]
         self.fault = ""  # why the last cell could not be decided by both matchers
         self._seats: dict[tuple[Any, ...], Seat] = {}
+        self._meters: dict[tuple[Reading, tuple[int, ...]], Meter] = {}
         self._seats_by_class: dict[tuple[Any, ...], Seat] = {}
         facts = self.rules.facts
         self._flags = tuple(name for name, fact in facts.items() if fact.kind == "flag")
@@ -112,6 +113,8 @@ class Compiled:
             (name, fact.kind == "money") for name, fact in facts.items() if fact.kind in ("number", "money")
         )
         self._fact_names = facts.keys()
+        self._ranks = {role: rank for rank, role in enumerate(policy.ladder)}
+        self._reads_reason = bool(policy.reason_codes)
         self._budget_ids = frozenset(line.id for line in policy.budgets)
         self._evidence = frozenset(item for line in policy.requires for item in line.evidence)
 
@@ -175,8 +178,13 @@ class Compiled:
 
     def _seat_of(self, request: RecoveryRequest) -> "Seat":
         """The seat of these very words, or of others of the same classes, or a new one."""
-        facts = request.facts
-        raw = [_RAW(request), request.note is not None and request.note.strip() != ""]
+        facts, reason = request.facts, request.reason
+        raw: list[Any] = [
+            _RAW(request),
+            request.evidence & self._evidence,  # type: ignore[operator]
+            request.note is not None and request.note.strip() != "",
+            reason if self._reads_reason else reason is not None,
+        ]
         for name in self._word_facts:
             raw.append(facts.get(name))
         for name in self._flags:
@@ -197,15 +205,15 @@ class Compiled:
     def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
         """The classes of a request's words; raises KeyError or TypeError where a word is not known."""
         codes, facts = self._codes, request.facts
-        if request.reason is not None and self.rules.reason_codes:
+        if request.reason is not None and self._reads_reason:
             if request.reason not in self.rules.reason_codes.get(request.category or "", ()):
                 raise KeyError(request.reason)
         return (
-            self.policy.rank(request.role),
+            self._ranks[request.role],
             *[codes[name][getattr(request, name)] for name in BUILT_IN_WORDS],
             *[codes[name][facts.get(name)] for name in self._word_facts],
             *[_FLAGS[id(facts.get(name))] for name in self._flags],
-            frozenset(request.evidence) & self._evidence,
+            request.evidence & self._evidence,  # type: ignore[operator]
             self.proof_of(request)[1:],
         )
 
@@ -298,6 +306,10 @@ class Compiled:
 
     # --- from a cell to its ruling ---
 
+    def same(self, meter: Meter) -> Meter:
+        """The one meter of its kind: a till asks the same few again and again, and they stay at hand."""
+        return self._meters.setdefault((meter.key, meter.cuts), meter)
+
     def found(self, words: Mapping[str, Word | None], readings: Mapping[Reading, int | None]) -> Match | None:
         """What both matchers find on a cell; None where they do not agree or durable-rules fails."""
         found = reference.match(self.rules, words, readings)
@@ -340,34 +352,39 @@ class Seat:
         self.compiled = compiled
         self.words: Mapping[str, Word | None] = compiled.words_of(request)
         self.rank = compiled.policy.rank(request.role)
-        self.meters = meters(rules, self.words)
+        self.meters = tuple(compiled.same(meter) for meter in meters(rules, self.words))
         self._asked = tuple(compiled.facts_asked(self.words))
         self._bench = Bench(rules, self.words, self.rank, compiled.proof_of(request))
         self._blocking = blocking_lines(rules, self.words, self._bench)
-        self._bands = tuple((meter.read, meter.band) for meter in self.meters)
+        self._bands = tuple((meter.read, meter.cuts) for meter in self.meters)
         self._rulings: dict[tuple[int, ...], Ruled] = {}
         # On a case that had nothing yet, every sum is the amount: one band of all their cuts will do.
         sums = [meter for meter in self.meters if meter.key[0] in ("sum", "budget")]
         self._cuts = sorted({cut for meter in sums for cut in meter.cuts})
-        self._other_bands = tuple((meter.read, meter.band) for meter in self.meters if meter not in sums)
+        self._other_bands = tuple((meter.read, meter.cuts) for meter in self.meters if meter not in sums)
         self._first_rulings: dict[tuple[int, ...], Ruled] = {}
 
     def has_facts(self, request: RecoveryRequest) -> bool:
         """Whether the facts that its lines read are all there."""
         facts = request.facts
-        return not [name for name in self._asked if facts.get(name) is None]
+        for name in self._asked:  # noqa: SIM110  (all() costs twice as much here, at every decision)
+            if facts.get(name) is None:
+                return False
+        return True
 
     def ruling(self, request: RecoveryRequest, usage: Usage) -> "Ruled":
         """The ruling on the request's cell, from memory or by both matchers, and the room it leaves."""
         amount = request.amount.minor
         if usage.on_case or usage.owed_on_case or usage.used:
-            cell = (amount == 0, *[band(read(amount, request, usage)) for read, band in self._bands])
-            return self._rulings.get(cell) or self._rule(self._rulings, cell, request, usage)
-        first = (
-            bisect_left(self._cuts, amount) if amount else -1,
-            *[band(read(amount, request, usage)) for read, band in self._other_bands],
-        )
-        return self._first_rulings.get(first) or self._rule(self._first_rulings, first, request, usage)
+            rulings, bands, cell = self._rulings, self._bands, [int(amount == 0)]
+        else:
+            rulings, bands = self._first_rulings, self._other_bands
+            cell = [bisect_left(self._cuts, amount) if amount else -1]
+        for read, cuts in bands:
+            value = read(amount, request, usage)
+            cell.append(-1 if value is None else bisect_left(cuts, value))
+        key = tuple(cell)
+        return rulings.get(key) or self._rule(rulings, key, request, usage)
 
     def _rule(
         self, rulings: "dict[tuple[int, ...], Ruled]", cell: tuple[int, ...], request: RecoveryRequest, usage: Usage

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from recovery_cli.commands.decide import BetweenRows
 from recovery_cli.main import cli
+from recovery_cli.rows import Row
 from recovery_engine import shipped_policies
 
 RETAIL = shipped_policies()["classic"].parent / "demo/retail_refunds.csv"
@@ -293,9 +296,11 @@ def test_the_format_follows_the_name_of_the_file(tmp_path: Path) -> None:
 
 
 def test_half_a_character_in_json_does_not_stop_the_run() -> None:
-    given = '{"amount": "5", "shop": "\\ud800"}\n'
-    assert frontline(given).exit_code == 0
-    assert frontline(given, "--to", "csv").exit_code == 0
+    given = '{"amount": "5", "shop": "\\ud800"}\n{"amount": "\\ud800"}\n{"amount": "7"}\n'
+    for flags in ((), ("--to", "csv")):
+        said = frontline(given, *flags)
+        assert said.exit_code == 1
+        assert len(said.stdout.splitlines()) == 3 + len(flags) // 2
 
 
 # --- files ---
@@ -328,3 +333,37 @@ def test_an_output_that_cannot_be_opened_is_refused_before_anything_is_decided(t
     said = frontline("amount\n5\n", "--output", str(tmp_path / "no/where.csv"))
     assert said.exit_code == 2
     assert "cannot write" in said.stderr
+
+
+# --- what cannot happen half ---
+
+
+def test_ctrl_c_lets_the_row_in_hand_be_finished() -> None:
+    between = BetweenRows()
+    try:
+        rows_in_hand = between.each([Row(1, {}), Row(2, {})])
+        assert next(rows_in_hand).line == 1
+        signal.raise_signal(signal.SIGINT)  # while the first row is in hand: nothing happens to it
+        with pytest.raises(KeyboardInterrupt):
+            next(rows_in_hand)
+    finally:
+        between.over()
+
+
+def test_ctrl_c_twice_does_not_wait() -> None:
+    between = BetweenRows()
+    try:
+        next(between.each([Row(1, {})]))
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        between.over()
+
+
+@pytest.mark.parametrize("verb", [["decide"], ["what-if", "--amount", "5", "--json-file", "-"]])
+def test_names_from_outside_cannot_steer_the_terminal(verb: list[str]) -> None:
+    given = json.dumps({"role": "frontline", "amount": "5", "\x1b[31mred": 1}) + "\n"
+    said = CliRunner().invoke(cli, verb, input=given)
+    assert "red" in said.stderr
+    assert "\x1b" not in said.stderr

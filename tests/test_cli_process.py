@@ -10,27 +10,47 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 RECOVERY = [sys.executable, "-m", "recovery_cli"]
 ESCAPE = b"\x1b["
+OURS = ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CI", "RECOVERY_POLICY", "RECOVERY_TRACEBACK")
+CLEAN = {name: value for name, value in os.environ.items() if name not in OURS}
 FULL = Path("/dev/full")
 needs_dev_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
 def run(*args: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*RECOVERY, *args], input=stdin, capture_output=True, timeout=60, check=False, env=os.environ | (env or {})
+        [*RECOVERY, *args], input=stdin, capture_output=True, timeout=60, check=False, env=CLEAN | (env or {})
     )
+
+
+def shell(command: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """A line of bash in which RECOVERY stands for the command."""
+    line = command.replace("RECOVERY", " ".join(RECOVERY))
+    return subprocess.run(["bash", *options, "-c", line], capture_output=True, timeout=60, check=False, env=CLEAN)
+
+
+def started(*args: str, stdout: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    """A run that goes on, and that Ctrl-C reaches even where the tests themselves run in the background."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*RECOVERY, *args], stdin=pipe, stdout=stdout, stderr=pipe, env=CLEAN, preexec_fn=heeding_ctrl_c
+    )
+
+
+def heeding_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_a_terminal(*args: str, env: dict[str, str] | None = None) -> bytes:
     """What a person sees: stdout and stderr of a run in an 80 by 24 terminal."""
     outer, inner = pty.openpty()
-    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
     size = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    with subprocess.Popen([*RECOVERY, *args], stdin=inner, stdout=inner, stderr=inner, env=clean | size | (env or {})):
+    with subprocess.Popen([*RECOVERY, *args], stdin=inner, stdout=inner, stderr=inner, env=CLEAN | size | (env or {})):
         os.close(inner)
         seen = b"".join(_until_closed(outer))
     os.close(outer)
@@ -112,9 +132,9 @@ def whole_lines(text: bytes) -> bool:
     return lines[-1] == b"" and all(line.count(b",") >= 9 for line in lines[:-1])
 
 
-def stopped_after(args: list[str], output: Path, stdin: int | None = None) -> tuple[int, bytes]:
+def stopped_after(args: list[str], output: Path) -> tuple[int, bytes]:
     """Run, wait until something is written, press Ctrl-C; the exit code and stderr."""
-    with subprocess.Popen([*RECOVERY, *args], stdout=output.open("wb"), stderr=subprocess.PIPE, stdin=stdin) as running:
+    with output.open("wb") as file, started(*args, stdout=file) as running:
         watched = [output, Path(f"{args[-1]}.partial")]
         deadline = time.monotonic() + 30
         while not any(path.exists() and path.stat().st_size > 50_000 for path in watched):
@@ -148,14 +168,8 @@ def test_ctrl_c_leaves_the_file_that_was_there_and_names_the_part(requests: str,
     assert whole_lines(Path(f"{named}.partial").read_bytes())
 
 
-def deciding_stdin() -> subprocess.Popen[bytes]:
-    """A run that waits for rows."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*RECOVERY, "decide", "--role", "frontline"], stdin=pipe, stdout=pipe, stderr=pipe)
-
-
-def test_ctrl_c_while_waiting_for_input(tmp_path: Path) -> None:
-    with deciding_stdin() as running:
+def test_ctrl_c_while_waiting_for_input() -> None:
+    with started("decide", "--role", "frontline") as running:
         assert running.stdin is not None
         assert running.stdout is not None
         running.stdin.write(b"amount\n5\n6\n")
@@ -170,8 +184,24 @@ def test_ctrl_c_while_waiting_for_input(tmp_path: Path) -> None:
     assert b"2 rows" in said
 
 
+def test_ctrl_c_while_another_verb_waits() -> None:
+    with started("what-if", "--json-file", "-") as running:
+        time.sleep(2)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert b"Traceback" not in said
+
+
+def test_a_background_run_that_is_to_ignore_ctrl_c_goes_on() -> None:
+    waiting = "(sleep 3; echo amount; echo 5) | RECOVERY decide --role frontline & sleep 2"
+    ended = shell(f"trap '' INT; {waiting}; kill -INT $!; wait $!")
+    assert ended.returncode == 0
+    assert b"approve" in ended.stdout
+
+
 def test_answers_come_out_row_by_row() -> None:
-    with deciding_stdin() as running:
+    with started("decide", "--role", "frontline") as running:
         assert running.stdin is not None
         assert running.stdout is not None
         for row in (b'{"amount": "5"}\n', b'{"amount": "600"}\n'):
@@ -182,8 +212,7 @@ def test_answers_come_out_row_by_row() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(requests: str) -> None:
-    command = f"{' '.join(RECOVERY)} decide --role frontline {requests} | head -2"
-    ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=60, check=False)
+    ended = shell(f"RECOVERY decide --role frontline {requests} | head -2", "-o", "pipefail")
     assert len(ended.stdout.splitlines()) == 2
     assert b"Traceback" not in ended.stderr
     assert b"Broken" not in ended.stderr
@@ -193,16 +222,14 @@ def test_a_reader_that_goes_away_is_no_error(requests: str) -> None:
 
 @pytest.mark.parametrize("args", ["policies", "--help", "matrix --json", "demo"])
 def test_a_reader_that_was_never_there_is_no_error(args: str) -> None:
-    command = f"{' '.join(RECOVERY)} {args} | true"
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
+    ended = shell(f"RECOVERY {args} | true")
     assert ended.stderr == b""
 
 
 @needs_dev_full
 @pytest.mark.parametrize("args", ["decide --role frontline", "policies", "matrix --json", "--help", "demo"])
 def test_a_full_disk_is_said_in_one_line(args: str) -> None:
-    command = f"printf 'amount\\n5\\n' | {' '.join(RECOVERY)} {args} > {FULL}"
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
+    ended = shell(f"printf 'amount\\n5\\n' | RECOVERY {args} > {FULL}")
     assert ended.returncode == 3
     assert b"no space left on device" in ended.stderr
     assert b"Traceback" not in ended.stderr
@@ -221,8 +248,7 @@ def test_a_full_disk_behind_an_output_file(args: list[str]) -> None:
 
 def test_closed_streams_are_no_fault() -> None:
     for closed in (">&-", "2>&-", "<&-", ">&- 2>&-"):
-        command = f"{' '.join(RECOVERY)} policies {closed}"
-        ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
+        ended = shell(f"RECOVERY policies {closed}")
         assert (closed, ended.returncode) == (closed, 0)
 
 
@@ -260,19 +286,7 @@ def test_no_color_means_none(args: tuple[str, ...]) -> None:
 
 
 def test_the_answer_of_what_if_fits_an_80_by_24_terminal() -> None:
-    args = (
-        "what-if",
-        "--policy",
-        "hotel",
-        "--role",
-        "front_desk",
-        "--remedy",
-        "comp_item",
-        "--amount",
-        "45",
-        "--note",
-        "x",
-    )
+    args = "what-if --policy hotel --role front_desk --remedy comp_item --amount 45 --severity minor --note x".split()
     seen = re.sub(rb"\x1b\[[0-9;]*m", b"", in_a_terminal(*args)).decode().splitlines()
     assert any("ESCALATE" in line for line in seen), seen
     assert len(seen) <= 24
@@ -284,6 +298,7 @@ def test_a_bar_is_shown_to_people_only(tmp_path: Path) -> None:
     requests.write_bytes(many_rows(2_000))
     args = ("decide", "--role", "frontline", "--output", str(tmp_path / "out.csv"), str(requests))
     assert b"deciding" in in_a_terminal(*args)
+    assert b"deciding" not in in_a_terminal("decide", "--role", "frontline", str(requests))
     assert b"deciding" not in run(*args).stderr
 
 

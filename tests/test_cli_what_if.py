@@ -59,7 +59,7 @@ def test_one_cent_over_goes_to_the_lead_with_the_reason_and_its_place(policy: st
     assert said.exit_code == 0
     assert "ESCALATE TO LEAD" in said.stdout
     assert "standard" in said.stdout
-    assert "counter.yaml:14" in said.stdout
+    assert "counter.yaml:12" in said.stdout
     assert "$100.00 or less" in said.stdout
 
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+import recovery_engine
 from recovery_cli.columns import Columns
 from recovery_cli.render import in_words, plain, table
 from recovery_cli.rows import Row
-from recovery_engine import Decision, Diagnostic, InvalidRequest, Money, Outcome, Policy, decide, read_request
+from recovery_engine import Decision, Diagnostic, InvalidRequest, Money, Outcome, Policy, read_request
 
 INVALID = "invalid"
 ANSWER = ("outcome", "to", "second", "because", "needs", "grantable_now", "due", "short_by", "tell_customer")
@@ -31,7 +32,7 @@ def decide_rows(policy: Policy, rows: Iterable[Row], columns: Columns) -> Iterat
             yield Answered(row, None, (Diagnostic("RQ006", "error", "row", row.problem, row.help),))
             continue
         try:
-            yield Answered(row, decide(policy, *read_request(policy, columns.request_parts(row.cells))))
+            yield Answered(row, recovery_engine.decide(policy, *read_request(policy, columns.request_parts(row.cells))))
         except InvalidRequest as invalid:
             yield Answered(row, None, invalid.diagnostics)
 

@@ -5,7 +5,6 @@ between neighbouring constants one band, and what the matchers find is constant 
 """
 
 import itertools
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,15 +33,14 @@ BUILT_IN_WORDS = ("remedy", "category", "severity", "site", "basis")
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One number that lines compare: how to read it, and the last value of every band but the highest."""
+    """One number that lines compare: how to read it, and the last value of every band but the highest.
+
+    The band of a value is ``bisect_left(cuts, value)``.
+    """
 
     key: Reading
     read: Read
     cuts: tuple[int, ...]
-
-    def band(self, value: int | None) -> int:
-        """The band of a value; -1 where it is not known."""
-        return -1 if value is None else bisect_left(self.cuts, value)
 
     @property
     def samples(self) -> tuple[int | None, ...]:

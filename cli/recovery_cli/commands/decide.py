@@ -196,6 +196,9 @@ class BetweenRows:
 
 
 def _on_interrupt(handler: Any) -> Any:
+    """Handle Ctrl-C, except where whoever started us wants it ignored; who handled it before."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        return signal.SIG_IGN
     try:
         return signal.signal(signal.SIGINT, handler)
     except ValueError:  # not the main thread: nobody can press Ctrl-C here

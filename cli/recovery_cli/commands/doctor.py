@@ -12,6 +12,7 @@ from types import ModuleType
 import rich_click as click
 from rich.text import Text
 
+import recovery_engine
 from recovery_cli.exits import FINDINGS, FINE
 from recovery_cli.options import json_option
 from recovery_cli.render import console, plain, print_json
@@ -20,7 +21,6 @@ from recovery_engine import (
     Outcome,
     RecoveryRequest,
     __version__,
-    decide,
     load_policy,
     matcher_in_service,
     shipped_policies,
@@ -141,7 +141,9 @@ def _matcher() -> Iterator[Finding]:
 
 def _policies() -> Iterator[Finding]:
     """A decision whose answer is known: the whole way from a file to an outcome works."""
-    decision = decide(load_policy("classic"), RecoveryRequest("frontline", "refund", Money.of("100", "USD")))
+    decision = recovery_engine.decide(
+        load_policy("classic"), RecoveryRequest("frontline", "refund", Money.of("100", "USD"))
+    )
     sound = decision.outcome == Outcome.APPROVE
     found = f"{len(shipped_policies())} starters"
     if sound:

@@ -1,5 +1,7 @@
 """`recovery policies`: the starter policies, one line each, and a copy of one to start from."""
 
+from pathlib import Path
+
 import rich_click as click
 from rich.text import Text
 
@@ -38,6 +40,10 @@ def command(name: str | None, output: str | None, force: bool, as_json: bool) ->
         if not output:
             return
     write_text(output or STANDARD_STREAM, text, only_if_new=not force)
+    if output and output != STANDARD_STREAM:
+        schema = Path(output).with_name("recovery-policy.schema.json")
+        click.echo(f"for your editor:  recovery schema --output {schema}", err=True)
+        click.echo(f"when you change it:  recovery check {output} && recovery test {output}", err=True)
 
 
 def _list(as_json: bool) -> None:

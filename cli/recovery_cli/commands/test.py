@@ -84,11 +84,10 @@ def _show(checked: Checked) -> None:
 
 def _show_failure(result: ExampleResult) -> None:
     out = console()
-    out.print(indented(Text.assemble(("failed  ", "red"), f"{plain(result.name)}  ", (near(result.where), "dim"))))
-    for line in failure_lines(result):
-        out.print(indented(indented(line)))
-    for problem in result.problems:
-        out.print(indented(indented(diagnostic_text(problem))))
+    where = (near(result.where), "dim")
+    out.print(Text.assemble("  ", ("failed", "red"), f"  {plain(result.name)}  ", where), soft_wrap=True)
+    for line in [*failure_lines(result), *map(diagnostic_text, result.problems)]:
+        out.print(Text.assemble("    ", line), soft_wrap=True)
 
 
 def failure_lines(result: ExampleResult) -> Iterator[Text]:

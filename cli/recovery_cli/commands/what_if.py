@@ -6,6 +6,7 @@ from typing import Any
 
 import rich_click as click
 
+import recovery_engine
 from recovery_cli.exits import FINE, Unusable
 from recovery_cli.files import opened, shown_name
 from recovery_cli.options import (
@@ -17,7 +18,7 @@ from recovery_cli.options import (
 )
 from recovery_cli.render import print_json, show_decision
 from recovery_cli.rows import read_json
-from recovery_engine import Outcome, decide, load_policy, read_request
+from recovery_engine import Outcome, load_policy, read_request
 
 EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Outcome.INCOMPLETE: 30}
 
@@ -69,7 +70,7 @@ def command(
         given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
     given["facts"] = _facts(given.get("facts")) | fact
     policy = load_policy(policy_name)
-    decision = decide(policy, *read_request(policy, given))
+    decision = recovery_engine.decide(policy, *read_request(policy, given))
     if as_json:
         print_json(decision.as_dict())
     else:
