@@ -77,6 +77,8 @@ def matcher_in_service() -> tuple[str, str]:
     return ("both", "") if durable.AVAILABLE else ("reference", durable.WHY_NOT)
 
 
+_KINDS = {"flag": "true or false", "number": "a whole number", "money": "an amount", "one_of": "a word"}
+
 _RAW = attrgetter("role", "remedy", "basis", "category", "severity", "site")
 
 # By identity, because 1 == True: a flag is true, false or not given, and nothing that merely equals one.
@@ -125,7 +127,7 @@ class Compiled:
         policy, ladder = self.policy, self.policy.ladder
         most = room.most(request, usage)
         lines, rungs, due = ruling.lines, ruling.rungs, None
-        if room.basis == OWED:
+        if room.basis == OWED and lines != (FAULT,):
             lines, rungs, due = self._owed(ruling, request, usage)
         return Decision(
             ruling.outcome,
@@ -178,11 +180,14 @@ class Compiled:
 
     def _seat_of(self, request: RecoveryRequest) -> "Seat":
         """The seat of these very words, or of others of the same classes, or a new one."""
-        facts, reason = request.facts, request.reason
+        facts, reason, note = request.facts, request.reason, request.note
+        for item in request.evidence if reason is None else (*request.evidence, reason):
+            if type(item) is not str:
+                raise TypeError(item)
         raw: list[Any] = [
             _RAW(request),
             request.evidence & self._evidence,  # type: ignore[operator]
-            request.note is not None and request.note.strip() != "",
+            note is not None and str.strip(note) != "",
             reason if self._reads_reason else reason is not None,
         ]
         for name in self._word_facts:
@@ -294,13 +299,11 @@ class Compiled:
             if getattr(request, name) is None and None not in self._codes[name]:
                 known = ", ".join(f"`{word}`" for word in (self.rules.words.known(name) or ())[:8])
                 found.append(problem(MISSING, name, f"no {name}, and the policy reads it", f"one of {known}"))
-        facts = request.facts if isinstance(request.facts, Mapping) else {}
-        for name, line in self.facts_asked(self.words_of(request)).items() if facts is request.facts else ():
-            if facts.get(name) is None:
-                kind = {"flag": "true or false", "number": "a whole number", "money": "an amount"}.get(
-                    self.rules.facts[name].kind, "a word"
-                )
-                found.append(problem(MISSING, name, f"no {name}, and `{line}` reads it", f"give {kind}"))
+        if not any(diagnostic.where in ("basis", "facts") for diagnostic in found):
+            for name, line in self.facts_asked(self.words_of(request)).items():
+                if request.facts.get(name) is None:
+                    cure = f"give {_KINDS[self.rules.facts[name].kind]}"
+                    found.append(problem(MISSING, name, f"no {name}, and `{line}` reads it", cure))
         assert found, "a request is refused only with a reason"
         return list(dict.fromkeys(found))
 
@@ -338,10 +341,10 @@ def _encoding(policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> Enco
     try:
         return Encoding(policy, classes)
     except durable.RulesetTooLarge as too_large:
+        subject = f"`{too_large.rule}`" if too_large.rule else "the policy"
+        message = f"{subject} is too large to decide safely: {too_large}"
         cure = "split the policy, for example by group of sites, or name fewer words in one line"
-        raise PolicyError(
-            [Diagnostic("RP015", "error", policy.where(""), f"too large to decide safely: {too_large}", cure)]
-        ) from None
+        raise PolicyError([Diagnostic("RP015", "error", policy.where(too_large.rule), message, cure)]) from None
 
 
 class Seat:

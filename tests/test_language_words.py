@@ -1,6 +1,7 @@
 """The policy language, sentence by sentence: wrong input, identity, tests and promises (rules 9, 11, 12)."""
 
 import hashlib
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,7 @@ import pytest
 import rfc8785
 
 from recovery_engine import (
+    NO_USAGE,
     InvalidRequest,
     Money,
     Policy,
@@ -49,7 +51,7 @@ reason_codes: {billing: [B01, B02]}
 )
 
 
-def problems(policy: str | Policy, request: RecoveryRequest, usage: Usage = Usage()) -> dict[str, str]:  # noqa: B008
+def problems(policy: str | Policy, request: RecoveryRequest, usage: Usage = NO_USAGE) -> dict[str, str]:
     """What is wrong with a request, by field."""
     with pytest.raises(InvalidRequest) as refused:
         decide(parse_policy(policy) if isinstance(policy, str) else policy, request, usage)
@@ -57,9 +59,9 @@ def problems(policy: str | Policy, request: RecoveryRequest, usage: Usage = Usag
 
 
 def asked_for(policy: str, **fields: Any) -> set[str]:
-    """What a request must still bring."""
+    """What a request (about a delay) must still bring."""
     try:
-        ask(policy, amount="1", **fields)
+        ask(policy, **{"amount": "1", "category": "delay"} | fields)
     except InvalidRequest as refused:
         return {problem.where for problem in refused.diagnostics}
     return set()
@@ -140,13 +142,22 @@ def test_9_usage_that_cannot_be_is_an_input_error(usage: Usage) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "good"),
-    [("staff", 1, True), ("staff", "true", False), ("days", True, 1), ("days", "5", 5), ("days", 2**53, 2**53 - 1)]
-    + [("tier", "bronze", "gold"), ("tier", True, "silver"), ("fare", 5, Money(5, "USD"))],
+    [
+        *[
+            ("staff", 1, True),
+            ("staff", "true", False),
+            ("days", True, 1),
+            ("days", "5", 5),
+            ("days", 2**53, 2**53 - 1),
+        ],
+        *[("tier", "bronze", "gold"), ("tier", True, "silver"), ("fare", 5, Money(5, "USD"))],
+    ],
 )
 def test_9_a_fact_is_of_its_kind(name: str, value: Any, good: Any) -> None:
     policy = parse_policy(WORDS)
-    assert name in problems(policy, replace(PLAIN, facts={name: value}))
-    assert decide(policy, replace(PLAIN, facts={name: good})).outcome == "approve"
+    request = replace(PLAIN, category="delay")
+    assert name in problems(policy, replace(request, facts={name: value}))
+    assert decide(policy, replace(request, facts={name: good})).outcome == "approve"
 
 
 READS = {
@@ -184,10 +195,10 @@ def test_9_a_fact_is_asked_for_where_a_limit_reads_it() -> None:
     ],
 )
 def test_9_a_fact_is_asked_for_only_where_the_words_of_the_line_fit(section: str, fits: dict[str, str]) -> None:
-    otherwise = {"remedy": "refund", "category": "billing", "severity": "minor", "site": None, "reason": "B01"}
+    otherwise = {"remedy": "refund", "category": "billing", "severity": "minor", "site": "S3"}
     text = WORDS.replace("sites: {company: [S1, S2]}", "sites: {company: [S1, S2], others: [S3]}") + section + "\n"
-    assert asked_for(text, **otherwise | {"site": "S3"}) == set()
-    assert asked_for(text, **otherwise | {"site": "S3"} | fits) - {"reason"} == {"staff"}
+    assert asked_for(text, **otherwise) == set()
+    assert asked_for(text, **otherwise | fits) == {"staff"}
 
 
 def test_9_a_line_of_the_other_basis_asks_for_nothing() -> None:
@@ -207,8 +218,8 @@ def test_9_other_facts_do_not_spare_a_fact() -> None:
 
 def test_9_a_default_stands_in_for_a_fact_and_can_be_overruled() -> None:
     text = WORDS + "deny: [{id: members, when: {member: true}}]\n"
-    assert says(text, amount="1") == "deny because members"
-    assert says(text, amount="1", member=False) == "approve"
+    assert says(text, amount="1", category="delay") == "deny because members"
+    assert says(text, amount="1", category="delay", member=False) == "approve"
 
 
 @pytest.mark.parametrize(
@@ -225,9 +236,13 @@ def test_9_a_category_severity_or_site_that_the_policy_lists_and_a_line_reads_is
     name: str, value: str, line: str
 ) -> None:
     bare = WORDS.replace("reason_codes: {billing: [B01, B02]}\n", "")
-    assert asked_for(bare) == set()
-    assert asked_for(bare + f"deny: [{{{line}}}]\n") == {name}
-    assert asked_for(bare + f"deny: [{{{line}}}]\n", **{name: value}) == set()
+    assert asked_for(bare, category=None) == set()
+    assert asked_for(bare + f"deny: [{{{line}}}]\n", category=None) == {name}
+    assert asked_for(bare + f"deny: [{{{line}}}]\n", **{"category": None, name: value}) == set()
+
+
+def test_9_a_category_that_reason_codes_read_is_required() -> None:
+    assert asked_for(WORDS, category=None) == {"category"}
 
 
 def test_9_a_word_that_no_list_names_may_be_left_out() -> None:
@@ -244,8 +259,6 @@ def test_9_a_word_that_no_list_names_may_be_left_out() -> None:
 def test_11_the_digest_is_that_of_the_canonical_json(name: str) -> None:
     text = LAKESIDE if name == "lakeside" else shipped_policies()[name].read_text(encoding="utf-8")
     policy = parse_policy(text)
-    import json
-
     assert rfc8785.dumps(json.loads(canonical(policy))) == canonical(policy)
     assert hashlib.sha256(canonical(policy)).hexdigest() == policy.digest
 
@@ -289,12 +302,12 @@ OTHER_MEANING = [
     ("from: 2026-12-01", "from: 2026-12-02"),
     ("timezone: America/Chicago", "timezone: America/Denver"),
     ('"04:00"', '"04:01"'),
-    ("associate, lead, manager, area_manager, executive]", "associate, lead, manager, area_manager, director]"),
+    ("[associate, lead, manager, area_manager,", "[associate, lead, area_manager, manager,"),
     ("points, fee_waiver", "points, gift, fee_waiver"),
     ("[minor, moderate,", "[minor, middling,"),
     ("[S101, S102]", "[S101, S102, S103]"),
     ("knows_customer:    {flag: true, default: false}", "knows_customer:    {flag: true, default: true}"),
-    ("[     100,  250,    500,        2500, unlimited]   # all", "[  100.01,  250,    500,        2500, unlimited]"),
+    ("[     100,  250,    500,        2500, unlimited]   # all", "[  100.01,  250,    500,        2500, unlimited]  #"),
     ("severity: [major, critical]", "severity: [major]"),
     ("unless: {category: safety}", "unless: {category: quality}"),
     ("percent: 50, of: bill", "percent: 50.01, of: bill"),
@@ -312,23 +325,17 @@ OTHER_MEANING = [
     ("lead: 5 minutes", "lead: 6 minutes"),
     ("on_silence: next_role", "on_silence: decline"),
     ("{id: own-family", "{id: family"),
-    ("  - {id: story, when: {amount: over 200}, note: true}", "  # none"),
+    ("  - {id: own-family, when: {knows_customer: true}}", "  - {id: own-family}"),
 ]
+
+
+DECIDING = LAKESIDE.partition("# 11. PROMISES")[0]
 
 
 @pytest.mark.parametrize(("old", "new"), OTHER_MEANING)
 def test_11_whatever_decides_changes_the_digest(old: str, new: str) -> None:
-    assert LAKESIDE.count(old) >= 1
-    changed = LAKESIDE.partition("# 11. PROMISES")[0].replace(old, new)
-    changed = changed.replace(", executive: 5000}", "}").replace("{executive", "{") if "director" in new else changed
-    assert digest(changed) != digest(LAKESIDE)
-
-
-def test_11_every_variant_has_a_digest_of_its_own() -> None:
-    variants = [
-        LAKESIDE.partition("# 11. PROMISES")[0].replace(*pair) for pair in OTHER_MEANING if "director" not in pair[1]
-    ]
-    assert len({digest(variant) for variant in variants}) == len(variants)
+    assert DECIDING.count(old) == 1
+    assert digest(DECIDING.replace(old, new)) != digest(LAKESIDE)
 
 
 def test_11_the_order_of_the_ladder_and_of_lines_is_part_of_the_meaning() -> None:
@@ -370,7 +377,7 @@ def result(given: str, expect: str, more: str = "") -> list[tuple[str, str, str]
         ("amount: 5, on_case: {refund: 60}", "{approve: true, grantable_now: 40}", ()),
         ("amount: 5, on_case: {refund: 60}", "{approve: true, grantable_now: 41}", ("grantable_now", "4100", "4000")),
         ("amount: 5, owed_on_case: {refund: 590}", "{deny: [cap]}", ()),
-        ("amount: 5, used: {purse: {amount: 60, times: 1}}", "{deny: [purse]}", ()),
+        ("amount: 5, used: {purse: {amount: 636, times: 1}}", "{deny: [purse]}", ()),
         ("amount: 5, used: {purse: {times: 1}}", "approve", ()),
         ("amount: 5, used: {purse: {times: 2}}", "{deny: [purse]}", ()),
         ("amount: 5, used: {purse: {times: 2}}, on_case: {refund: 0}", "approve", ()),

@@ -215,6 +215,7 @@ def test_every_problem_is_named_at_once() -> None:
         severity="huge",
         bill=Money(5, "EUR"),
         basis="charity",
+        reason=5,  # type: ignore[arg-type]
         note=5,  # type: ignore[arg-type]
         facts={"customer_is_staff": 1, "tier": "tin", "days_since_visit": 3.0, "unheard_of": 1},
         occurred_on="2026-11-21",  # type: ignore[arg-type]

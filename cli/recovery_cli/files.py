@@ -93,14 +93,17 @@ class WholeLines:
 
     def finish(self) -> None:
         """Everything is written: give the file its name."""
-        if self.name == STANDARD_STREAM:
-            return
         try:
-            self._stream.close()
+            self.close()
             if self.partial:
                 os.replace(self.partial, self.name)
         except OSError as error:
             raise cannot_write(self.name, error) from None
+
+    def close(self) -> None:
+        """Let go of the file, complete or not."""
+        if self.name != STANDARD_STREAM:
+            self._stream.close()
 
     @property
     def _shown(self) -> str:

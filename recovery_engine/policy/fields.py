@@ -327,7 +327,7 @@ def _read_conditions(raw: Any, words: Words, allowed: tuple[str, ...], facts: bo
         for index, item in enumerate(values):
             found.extend(problems.read((name, index), _read_condition, name, item, words) or ())
         if words.is_number(name):
-            asked_numbers[name] = tuple(sorted(set(found), key=lambda ends: (ends[0] or -1, ends[1] or -1)))
+            asked_numbers[name] = tuple(sorted(set(found), key=_by_ends))
         else:
             asked_words[name] = tuple(sorted(set(found)))
     problems.raise_if_any()
@@ -340,6 +340,12 @@ def _read_condition(name: str, item: Any, words: Words) -> tuple[Any, ...]:
     if words.is_flag(name):
         return (read_flag(item),)
     return expand_sites(item, words) if name == "site" else (read_known(item, name, words),)
+
+
+def _by_ends(interval: Interval) -> tuple[int, int, int, int]:
+    """Open ends are outermost. INVARIANT: no two intervals are equal here, or a digest would not be the same twice."""
+    low, high = interval
+    return (low is not None, low or 0, high is None, high or 0)
 
 
 def misplaced(name: str, value: Any, names: tuple[str, ...]) -> Problem:

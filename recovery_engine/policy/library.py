@@ -76,6 +76,10 @@ def _unreadable(where: str, message: str, help: str, line: int = 0) -> Diagnosti
     return Diagnostic("RP001", "error", where, message, help, line=line)
 
 
+def _both_in_force(where: str, message: str, help: str) -> Diagnostic:
+    return Diagnostic("RP016", "error", where, message, help)
+
+
 def load_policy(path: str | Path) -> Policy:
     """Read a policy from a YAML file, or a starter policy by its name. Raises PolicyError with every mistake in it."""
     return _without_errors(*check_policy_file(path))
@@ -187,7 +191,7 @@ def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
             ours, theirs = one.policy, other.policy
             if ours.policy == theirs.policy:
                 message = f"two versions of `{ours.policy}` are in force on {max(one.first, other.first)}"
-                yield _unreadable(theirs.where(""), message, "end one with `until` before the other begins")
+                yield _both_in_force(theirs.where(""), message, "end one with `until` before the other begins")
                 continue
             our_sites, their_sites = ours.words.known("site"), theirs.words.known("site")
             shared = [
@@ -196,4 +200,4 @@ def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
             if shared:
                 day = max(one.first, other.first)
                 message = f"`{ours.policy}` and `{theirs.policy}` are both in force at {shared[0]} on {day}"
-                yield _unreadable(theirs.where(""), message, "list each site in one policy only")
+                yield _both_in_force(theirs.where(""), message, "list each site in one policy only")

@@ -60,8 +60,15 @@ def problems_of(policy: Policy, request: RecoveryRequest, usage: Usage) -> Itera
         yield problem(ILL_TYPED, "facts", "facts are a mapping", "give {name: value}")
     else:
         for name, value in facts.items():
+            if value is None and name in words.facts:
+                continue  # not given
             if name not in words.facts:
-                yield problem(UNKNOWN_NAME, str(name), f"unknown fact `{name}`", did_you_mean(str(name), words.facts))
+                yield problem(
+                    UNKNOWN_NAME,
+                    _shown(name),
+                    f"unknown fact `{_shown(name)}`",
+                    did_you_mean(_shown(name), words.facts),
+                )
             else:
                 yield from _fact_problems(str(name), value, words.facts[name], words)
     yield from _reason_problems(policy, request)
@@ -91,9 +98,9 @@ def _fact_problems(name: str, value: object, fact: Fact, words: Words) -> Iterat
     if fact.kind == "money":
         yield from _money_problems(name, value, words.currency)
     elif fact.kind == "flag" and not isinstance(value, bool):
-        yield problem(ILL_TYPED, name, f"`{value}` is not true or false", "give a bool")
+        yield problem(ILL_TYPED, name, f"`{_shown(value)}` is not true or false", "give a bool")
     elif fact.kind == "number" and type(value) is not int:
-        yield problem(ILL_TYPED, name, f"`{value}` is not a whole number", "give an int")
+        yield problem(ILL_TYPED, name, f"`{_shown(value)}` is not a whole number", "give an int")
     elif fact.kind == "number" and abs(value) > MAX_MINOR:  # type: ignore[arg-type]
         yield problem(TOO_LARGE, name, f"{value} is too large", f"at most {MAX_MINOR}")
     elif fact.kind == "one_of":
@@ -105,13 +112,15 @@ def _fact_problems(name: str, value: object, fact: Fact, words: Words) -> Iterat
 
 def _reason_problems(policy: Policy, request: RecoveryRequest) -> Iterator[Diagnostic]:
     reason: object = request.reason
-    if reason is None or not policy.reason_codes:
-        return
-    if not isinstance(reason, str):
+    if reason is not None and not isinstance(reason, str):
         yield problem(ILL_TYPED, "reason", "a reason code is text", "give it as text")
+        return
+    if reason is None or not policy.reason_codes:
         return
     category = request.category if isinstance(request.category, str) else ""
     codes = policy.reason_codes.get(category, ())
+    if category not in (policy.categories or (category,)):  # reported already: any known code may be right
+        codes = tuple(code for some in policy.reason_codes.values() for code in some)
     if reason not in codes:
         message = f"`{reason}` is not a reason code{f' for {category}' if category else ''}"
         yield problem(UNKNOWN_WORD, "reason", message, did_you_mean(reason, codes))
@@ -126,29 +135,41 @@ def _proof_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
         yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
 
 
+_BOOKS = dict.fromkeys(("on_case", "owed_on_case"), "minor units by remedy") | {"used": "Used by budget"}
+
+
 def _usage_problems(usage: object, words: Words) -> Iterator[Diagnostic]:
     if not isinstance(usage, Usage):
         yield problem(ILL_TYPED, "usage", f"a {type(usage).__name__} is not a usage", "give a Usage, or leave it out")
         return
+    books: dict[str, object] = {name: getattr(usage, name) for name in USAGE_FIELDS}
+    for name, book in books.items():
+        if not isinstance(book, Mapping):
+            yield problem(ILL_TYPED, name, f"a {type(book).__name__} is not a mapping", f"give {_BOOKS[name]}")
+            return
     total = 0
     for name in ("on_case", "owed_on_case"):
         for remedy, amount in getattr(usage, name).items():
             yield from _tried(name, read_known, remedy, "remedy", words)
-            if type(amount) is not int or amount < 0:
-                yield problem(
-                    ILL_TYPED, name, f"`{amount}` is not a number of minor units", "use a whole number, 0 or more"
-                )
-            else:
+            if type(amount) is int and amount >= 0:
                 total += amount
+            else:
+                yield problem(
+                    ILL_TYPED,
+                    name,
+                    f"`{_shown(amount)}` is not a number of minor units",
+                    "use a whole number, 0 or more",
+                )
     for budget, used in usage.used.items():
         if budget not in words.budget_ids:
-            cure = did_you_mean(budget, sorted(words.budget_ids))
-            yield problem(UNKNOWN_WORD, "used", f"unknown budget `{budget}`", cure)
+            cure = did_you_mean(_shown(budget), sorted(words.budget_ids))
+            yield problem(UNKNOWN_WORD, "used", f"unknown budget `{_shown(budget)}`", cure)
         if isinstance(used, Used) and all(type(figure) is int and figure >= 0 for figure in used):
             total = max(total, used.amount)
         else:
-            cure = "use Used(amount=minor units, times=cases)"
-            yield problem(ILL_TYPED, "used", f"`{budget}` holds no numbers", cure)
+            yield problem(
+                ILL_TYPED, "used", f"`{_shown(budget)}` holds no numbers", "use Used(amount=minor units, times=cases)"
+            )
     if total > MAX_MINOR:
         yield problem(TOO_LARGE, "on_case", "the case already had more than can be added up exactly", "")
 
@@ -158,6 +179,11 @@ def _tried(name: str, reader: Any, *args: Any) -> Iterator[Diagnostic]:
         reader(*args)
     except Problem as found:
         yield from_reader(name, found)
+
+
+def _shown(value: object) -> str:
+    """A value as text, whatever it is: what is wrong with it may be that it cannot be shown."""
+    return str(value) if type(value) in (str, int, float, bool) else f"a {type(value).__name__}"
 
 
 # --- from text --------------------------------------------------------------------------------------------------------
@@ -194,8 +220,8 @@ class _RequestReader:
         for name in given:
             if name not in names:
                 self.found.append(problem(UNKNOWN_NAME, name, f"unknown field `{name}`", did_you_mean(name, names)))
-        currency = self.take("currency", read_known_currency, words.currency)
-        if currency is not None and "amount" not in given:
+        self.take("currency", read_known_currency, words.currency)
+        if "amount" not in given:
             self.found.append(problem(MISSING, "amount", "no amount", "give one such as `18.50`; `0` is at no cost"))
         if "role" not in given:
             self.found.append(problem(MISSING, "role", "no role", did_you_mean("", words.ladder or ())))

@@ -42,7 +42,11 @@ class Rule(NamedTuple):
 
 
 class RulesetTooLarge(Exception):
-    """One rule asks for more than durable-rules can hold; the text says of what, in the policy's words."""
+    """The rules ask for more than durable-rules can hold; the text says of what, ``rule`` which one, if it is one."""
+
+    def __init__(self, text: str, rule: str = "") -> None:
+        super().__init__(text)
+        self.rule = rule
 
 
 class MatcherFault(Exception):
@@ -273,7 +277,7 @@ def _packed(rules: Sequence[tuple[str, Expression]]) -> Iterator[list[tuple[str,
             attempt = (fits + beyond) // 2
         if not fits:
             name, when = rules[start]
-            raise RulesetTooLarge(f"`{name}` has {_too_much([when])}")
+            raise RulesetTooLarge(_too_much([when]), name)
         yield list(rules[start : start + fits])
         start += fits
 

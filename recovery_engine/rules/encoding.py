@@ -49,14 +49,18 @@ class Encoding:
     """One policy in durable-rules. ``match`` finds what ``reference.match`` finds."""
 
     def __init__(self, policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> None:
-        """Raises RulesetTooLarge where the policy is beyond what durable-rules can hold safely."""
+        """Raises RulesetTooLarge, naming the line, where the policy is beyond what durable-rules can hold safely."""
         self._policy = policy
         self._classes = classes
         self._word_fields: dict[str, str] = {}
         self._taken: dict[Reading, str] = {}
         self._fields: dict[Reading, tuple[str, ...]] = {}
         self._findings: dict[str, Finding] = {}
-        self._network = Network(list(self._rules()))
+        try:
+            self._network = Network(list(self._rules()))
+        except RulesetTooLarge as too_large:
+            finding = self._findings.get(too_large.rule, ("", ""))
+            raise RulesetTooLarge(str(too_large), str(finding[1])) from None
         weakref.finalize(self, self._network.close)
 
     def match(self, words: Words, readings: Mapping[Reading, int | None]) -> Match:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, placed
 from recovery_cli.columns import Columns
-from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, Unusable
+from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, CannotWrite, Unusable
 from recovery_cli.files import STANDARD_STREAM, WholeLines, on_a_terminal, opened, shown_name
 from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
 from recovery_cli.render import console, count, diagnostic_text, plain, print_json
@@ -133,6 +133,11 @@ class Run:
             if meant:
                 self.note(f"did you mean `{meant}` by the column `{column}`? --map {meant}={column}")
 
+    def note_end(self, how: str, sink: WholeLines | None) -> None:
+        """How far it came."""
+        kept = f"; they are in {sink.partial}" if sink and sink.partial else ""
+        self.note(f"{how}; {count(self.tally.decided + self.tally.invalid, 'row')} were decided{kept}")
+
     def note_the_rest(self) -> None:
         """How many bad rows were not shown."""
         rest = self.tally.invalid - self.max_problems
@@ -155,11 +160,15 @@ def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> boo
         if sink:
             sink.finish()
     except KeyboardInterrupt:
-        kept = f"; they are in {sink.partial}" if sink and sink.partial else ""
-        run.note(f"stopped; {count(run.tally.decided + run.tally.invalid, 'row')} were decided{kept}")
+        run.note_end("stopped", sink)
         return True
+    except (Unusable, CannotWrite):
+        run.note_end("not complete", sink)
+        raise
     finally:
         between.over()
+        if sink:
+            sink.close()
     if rows.columns is None:
         run.note_unread()
     return False
