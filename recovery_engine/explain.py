@@ -121,7 +121,8 @@ class Explainer:
         cells = {row: line.up_to[row][ladder.index(role)] for row in rows}
         never = [row for row, cell in cells.items() if cell == "none"]
         if never:
-            return "", None, None, f"{in_words(role)} may not give {_row(never[0])}"
+            what = "anything" if "total" in never else in_words(never[0])
+            return "", None, None, f"{in_words(role)} may not give {what}"
         found = [
             (self._sum(ALL if row == "total" else (row,), GOODWILL) - cell, row, cell)
             for row, cell in cells.items()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from recovery_engine.money import format_minor
+from recovery_engine.money import digits_of, format_minor
 from recovery_engine.policy.fields import Conditions
 from recovery_engine.policy.schema import CeilingLine, Line, OwedLine, Policy
 from recovery_engine.policy.words import Interval
@@ -66,8 +66,11 @@ def _interval(policy: Policy, name: str, interval: Interval) -> str:
     low, high = interval
     if low == high and low is not None:
         return shown(low)
+    if high is None and low is not None:
+        whole = policy.words.is_money(name) and (low - 1) % 10 ** digits_of(policy.currency) == 0
+        return f"over {shown(low - 1)}" if whole else f"at least {shown(low)}"
     if high is None:
-        return f"at least {shown(low)}" if low is not None else "any"
+        return "any"
     return f"at most {shown(high)}" if low is None else f"from {shown(low)} to {shown(high)}"
 
 

@@ -57,9 +57,7 @@ class Verbs(click.RichGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            return super().invoke(ctx)
         except (click.ClickException, Exit, click.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:
