@@ -197,11 +197,11 @@ def test_a_policy_that_lists_no_remedies_has_none_to_offer() -> None:
         ({"amount": "150"}, "I have asked my lead; you will have an answer within 5 minutes, and need not explain"),
         (
             {"amount": "600", "bill": "900", "note": "so"},
-            "I have asked my area manager; you will have an answer within 4",
+            "I have asked my area manager; you will have",
         ),
         (
             {"amount": "2600", "bill": "9000", "note": "so"},
-            "I have asked my executive; you will have an answer within ",
+            "I have asked my executive; you will have an",
         ),
         ({"amount": "5", "days_since_visit": 61}, "here is why: Claims close 60 days after the visit."),
         ({"amount": "60", "bill": "50"}, "here is why: it is more than we can give for this purchase."),

@@ -118,7 +118,7 @@ def test_9_every_mistake_of_a_request_is_named_at_once_with_the_closest_match() 
         ({"evidence": {5}}, "evidence"),
         ({"note": 5}, "note"),
         ({"facts": {"unknown": True}}, "unknown"),
-        ({"facts": None}, "facts"),
+        ({"facts": ["days"]}, "facts"),
         ({"occurred_on": 5}, "occurred_on"),
     ],
 )

@@ -1,7 +1,10 @@
 """The laws of POLICY.md, one property each, on random policies whose requests keep close to the limits."""
 
 import builtins
+import os
 import random as chance
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +16,17 @@ import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from recovery_engine import Decision, InvalidRequest, Money, Policy, RecoveryRequest, Usage, Used, parse_policy
+from recovery_engine import (
+    Decision,
+    InvalidRequest,
+    Money,
+    Policy,
+    PolicyError,
+    RecoveryRequest,
+    Usage,
+    Used,
+    parse_policy,
+)
 from recovery_engine.decide import Compiled
 from recovery_engine.rules import reference
 from recovery_engine.rules.cells import cells, word_samples
@@ -88,6 +101,22 @@ def test_nothing_outside_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             engine.decide(request, usage)
 
 
+def test_another_process_decides_the_same() -> None:
+    def answers(hash_seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        code = "from tests.test_laws import printed_answers; printed_answers()"
+        ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        return ran.stdout
+
+    assert answers("1") == answers("2") != ""
+
+
+def printed_answers() -> None:
+    for case in (_fixed_cases(seed) for seed in range(10)):
+        for _, _, _, decision in decided(case):
+            print(decision.as_dict())
+
+
 def _fixed_cases(seed: int) -> Cases:
     random = Random(seed)
     text, policy = random_policy(random)
@@ -144,7 +173,7 @@ def test_a_further_deny_never_widens(cases: Cases, others: Cases) -> None:
 
     try:
         stricter = Compiled(changed(cases.text, add))
-    except Exception:  # the other policy's words are not this one's
+    except PolicyError:  # the other policy's words are not this one's
         stricter = Compiled(changed(cases.text, lambda raw: raw.update(deny=[*raw.get("deny", []), amount])))
     for _, request, usage, before in decided(cases):
         try:
@@ -381,6 +410,18 @@ def test_every_flip_is_true(cases: Cases) -> None:
                 now = {True: "true", False: "false"}.get(engine.words_of(request)[name], engine.words_of(request)[name])
                 for word in set(listed) - {now}:
                     assert may(engine, with_word(request, name, word), usage) == (word in words), f"{name} {change}"
+
+
+@law
+@given(some_cases(6))
+def test_no_flip_is_forgotten(cases: Cases) -> None:
+    facts = cases.policy.facts.items()
+    numbers = ["amount", "bill", *(name for name, fact in facts if fact.kind in ("number", "money"))]
+    for engine, request, usage, decision in decided(cases):
+        if decision.outcome != APPROVE:
+            for name in set(numbers) - {flip.name for flip in decision.flip}:
+                for value in range(request.amount.minor if name == "amount" else 3 * LARGEST):
+                    assert not may(engine, with_value(request, name, value), usage), f"{name} {value} would do"
 
 
 def number_flip_is_true(engine: Compiled, request: RecoveryRequest, usage: Usage, name: str, change: str) -> None:

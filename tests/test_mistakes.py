@@ -223,8 +223,8 @@ MISTAKES = [
     (MAJOR, "when: {role: lead}", "RP012", "role", "`role` may not be tested here", "`category`"),
     (MAJOR, "unless: {remedy: refund}", "RP012", "remedy", "`remedy` may not be tested here", "`category`"),
     (MAJOR, "when: {}", "RP007", "{", "conditions are a mapping", "or leave the key out"),
-    (MAJOR, "when:", "RP007", "", "conditions are a mapping", "or leave the key out"),
-    (MAJOR, "unless:", "RP007", "", "", "leave the key out"),
+    (MAJOR, "when:", "RP007", "when", "a blank where the value of `when` belongs", "leave the key out"),
+    (MAJOR, "unless:", "RP007", "unless", "a blank", "leave the key out"),
     (MAJOR, "when: major", "RP007", "major", "conditions are a mapping", "{severity: major}"),
     (MAJOR, "when: {severity: []}", "RP007", "[", "an empty list holds nothing", "at least one"),
     (MAJOR, "when: {severity: }", "RP007", "", "a blank where a severity belongs", "write a severity"),
@@ -247,8 +247,8 @@ MISTAKES = [
     (GIFTS, "{id: no-row, amount: 5}", "RP012", "no-row", "has a meaning of its own", "choose another"),
     (GIFTS, "{id: x, amount: 5, binds_below: associate}", "RP012", "associate", "the lowest role", "a higher role"),
     (GIFTS, "{id: x, amount: 5, binds_below: boss}", "RP003", "boss", "unknown role", "one of `associate`"),
-    (GIFTS, "{id: x, amount: 5, binds_below: }", "RP007", "", "a blank", "leave the key out"),
-    (GIFTS, "{id: x, amount: , percent: 5, of: bill}", "RP006", "", "a blank", "write an amount"),
+    (GIFTS, "{id: x, amount: 5, binds_below: }", "RP007", "binds_below", "a blank", "leave the key out"),
+    (GIFTS, "{id: x, amount: , percent: 5, of: bill}", "RP007", "amount", "a blank", "write a value"),
     (GIFTS, "{id: x, amount: 5, when: {amount: over 5}}", "RP012", "amount", "may not be tested here", "`remedy`"),
     (GIFTS, "{id: x, amount: 5, unless: {remedy: points}}", "RP012", "remedy", "may not be tested here", "`category`"),
     (EMPLOYEE_DAY, "per: person, every: day, amount: 300,", "RP003", "person", "unknown word", "`employee`"),
@@ -259,7 +259,7 @@ MISTAKES = [
     ("amount: 400,  times: 3", "amount: 400,  times: 2.5", "RP006", "2.5", "is not a whole number", "write `2`"),
     ("amount: 400,  times: 3", "amount: 400,  times: -1", "RP006", "-1", "is below zero", "0 or more"),
     ("amount: 400,  times: 3", "amount: 400,  times: three", "RP006", "three", "is not a whole number", "`30`"),
-    ("amount: 400,  times: 3", "amount: 400,  times: ", "RP006", "", "a blank", "write a number"),
+    ("amount: 400,  times: 3", "amount: 400,  times: ", "RP007", "times", "a blank", "write a value"),
     ("amount: 400,  times: 3", "times: 3, when: {remedy: refund}", "RP012", "3", "may name no remedies", "split"),
     ("amount: 400,  times: 3", "amount: 4, when: {severity: minor}", "RP012", "severity", "may not be", "`remedy`"),
     # owed and numbers
@@ -315,7 +315,7 @@ MISTAKES = [
     (THIRD, "expect: {escalate_to: manager, deny: [receipt]}", "RP005", "{", "exactly one outcome", "name one of"),
     (THIRD, "expect: {escalate_to: manager, becuse: []}", "RP004", "becuse", "unknown expectation", "`because`?"),
     (THIRD, "expect: {escalate_to: manager, grantable_now: lots}", "RP006", "lots", "is not an amount", "such as"),
-    (THIRD, "expect: {approve: false}", "RP007", "false", "says nothing", "write"),
+    (THIRD, "expect: {approve: false}", "RP007", "false", "says nothing", "the outcome that is expected"),
     ("{deny: [never-over-bill]}", "{deny: [never-over]}", "RP003", "never-over", "unknown line", "`never-over-bill`?"),
     # YAML's own short cuts
     ("# 1. WHO", "\t# 1. WHO", "RP010", "\t", "a tab", "use spaces"),
@@ -328,7 +328,7 @@ MISTAKES = [
     (OWNER, "owner: a\x00b", "RP013", "\x00", "U+0000 is not text", "delete it"),
     (OWNER, "owner: a\ud800b", "RP013", "\ud800", "U+D800 is not text", "delete it"),
     (OWNER, "owner: a\ufeffb", "RP013", "\ufeff", "U+FEFF is not text", "delete it"),
-    (OWNER, "owner: a\u202eb", "RP013", "a\u202eb", "invisible or control character", "delete it"),
+    (OWNER, "owner: a\u202eb", "RP013", "\u202e", "U+202E is not text", "delete it"),
 ]  # fmt: skip
 
 

@@ -37,7 +37,6 @@ BUILD_IT = (
 )
 INSTALL_IT = "pip install --force-reinstall recovery-engine"
 # The first release of each line without the WAL-reset bug, which can lose commits that were acknowledged.
-# Source: https://sqlite.org/wal.html, "The WAL-reset bug".
 WAL_IS_SAFE = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
