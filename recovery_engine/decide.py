@@ -223,7 +223,8 @@ class Compiled:
         )
 
     def _figures_valid(self, request: RecoveryRequest) -> bool:
-        currency, amount, bill, facts = self.policy.currency, request.amount, request.bill, request.facts
+        currency, amount, bill = self.policy.currency, request.amount, request.bill
+        facts: Any = request.facts
         if type(amount.minor) is not int or not 0 <= amount.minor <= MAX_MINOR or amount.currency != currency:
             return False
         if bill is not None:
@@ -240,6 +241,8 @@ class Compiled:
                     return False
             elif type(value) is not int or not -MAX_MINOR <= value <= MAX_MINOR:
                 return False
+        if type(facts) is not dict and not isinstance(facts, Mapping):
+            return False
         if facts and not facts.keys() <= self._fact_names:
             return False
         return request.occurred_on is None or type(request.occurred_on) is date

@@ -22,7 +22,7 @@ from recovery_engine.model import (
     Usage,
 )
 from recovery_engine.money import Money, format_minor
-from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words
+from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words, proof_in_words
 from recovery_engine.policy.schema import (
     AuthorityLine,
     BudgetLine,
@@ -102,9 +102,9 @@ class Explainer:
                 text = f"{limit_in_words(line, self.money)} is owed; {self.money(due)} of it is still due"
                 return "amount", self.request.amount.minor, due, text
             case RequiresLine():
-                proof = [*line.evidence, *(["a note"] if line.note else [])]
+                proof = proof_in_words([*line.evidence, *(["note"] if line.note else [])])
                 waivable = f"; {in_words(line.waivable_by)} and above may do without" if line.waivable_by else ""
-                return "", None, None, f"{' and '.join(map(in_words, proof))} must be on file{waivable}"
+                return "", None, None, f"{proof} must be on file{waivable}"
             case FourEyesLine():
                 second = "the next role" if line.second == "next_role" else in_words(line.second)
                 return "", None, None, f"a second, different person must agree: {second} or above"
@@ -220,7 +220,7 @@ class Explainer:
             if name == "approved" and not self.request.amount.minor:
                 template = "We are putting this right now: {remedy}."
         return template.format(
-            role=in_words(decision.to or decision.request.role),
+            role="colleague" if decision.to == self.request.role else in_words(decision.to or self.request.role),
             within=duration(within) if within else "a short while",
             amount=decision.amount,
             remedy=in_words(self.request.remedy),
@@ -229,7 +229,7 @@ class Explainer:
 
     def _say(self, decision: Decision) -> str:
         if decision.outcome == Outcome.INCOMPLETE:
-            return ", ".join(in_words(item) for item in decision.needs)
+            return proof_in_words(decision.needs)
         by_id = {line.id: line for line in self.decider.rules.lines()}
         spoken = [line.say for name in decision.lines if (line := by_id.get(name)) and line.say]
         if spoken:
@@ -241,32 +241,35 @@ class Explainer:
         return "our rules do not allow it."
 
     def tell_employee(self, decision: Decision) -> str:
-        """What to do now, in one sentence."""
-        given = (
-            f"{decision.amount} as {in_words(self.request.remedy)}"
-            if self.request.amount.minor
-            else in_words(self.request.remedy)
-        )
+        """What to do now, in one or two sentences."""
         match decision.outcome:
             case Outcome.APPROVE:
-                return f"Settle it now: give {given}."
+                amount = f"{decision.amount} as " if decision.amount.minor else ""
+                return f"Settle it now: give {amount}{in_words(self.request.remedy)}."
             case Outcome.INCOMPLETE:
-                return f"Ask for {', '.join(in_words(item) for item in decision.needs)}; then it can be decided."
+                return f"Ask for {proof_in_words(decision.needs)}; then it can be decided."
             case Outcome.ESCALATE:
-                role = in_words(decision.to or "")
-                another = "another " if decision.to == self.request.role else "the "
-                within = self.decider.policy.escalation.answer_within.get(decision.to or "")
-                second = (
-                    f" A second person must also agree: {in_words(decision.second)} or above."
-                    if decision.second
-                    else ""
-                )
-                return f"Ask {another}{role}{f', who answers within {duration(within)}' if within else ''}.{second}"
-        return "This cannot be given." + (f" {self._now(decision)}" if self._now(decision) else "")
+                now = f"Ask {self._whom(decision)}."
+            case Outcome.DENY:
+                now = "This cannot be given."
+        return " ".join(filter(None, (now, self._instead(decision))))
 
-    def _now(self, decision: Decision) -> str:
+    def _whom(self, decision: Decision) -> str:
+        another = "another" if decision.to == self.request.role else "the"
+        within = self.decider.policy.escalation.answer_within.get(decision.to or "")
+        time = f", who answers within {duration(within)}" if within else ""
+        second = f"; a second person must agree: {in_words(decision.second)} or above" if decision.second else ""
+        return f"{another} {in_words(decision.to or '')}{time}{second}"
+
+    def _instead(self, decision: Decision) -> str:
+        """What can be given at once: less of it, or something else."""
         most = decision.grantable_now
-        return f"You may give up to {most} of it now." if most is not None and most.minor else ""
+        if most is not None and most.minor:
+            return f"You may give up to {most} of it now."
+        other = next((other for other in decision.alternatives if other.up_to is None or other.up_to.minor), None)
+        if other is None:
+            return ""
+        return f"You may give {in_words(other.remedy)}{f' up to {other.up_to}' if other.up_to else ''} now."
 
 
 def _row(row: str) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 from recovery_engine.errors import InvalidRequest
 from recovery_engine.model import GOODWILL, Decision, Flip, Outcome, RecoveryRequest, Usage
 from recovery_engine.money import MAX_MINOR, Money, format_minor
-from recovery_engine.phrases import in_words
+from recovery_engine.phrases import proof_in_words
 from recovery_engine.policy.schema import CeilingLine, OwedLine, Policy
 from recovery_engine.rules.cells import Meter
 from recovery_engine.rules.readings import ceiling_sum, had_of, number_of, on_case
@@ -47,7 +47,7 @@ class Flipper:
         """Amount and proof first: they are what an employee can change. Then what would have to be otherwise."""
         yield from self._amount(decision.grantable_now)
         if decision.needs and self._approves(**_with_proof(self.request, decision.needs)):
-            yield Flip("evidence", "with " + ", ".join(in_words(item) for item in decision.needs))
+            yield Flip("evidence", f"with {proof_in_words(decision.needs)}")
         facts = self.decider.rules.facts
         for name in ("bill", *(name for name, fact in facts.items() if fact.kind in ("number", "money"))):
             yield from self._number(name)
@@ -64,7 +64,7 @@ class Flipper:
             all_below = all(self._approves(amount=amount) for amount in below)
             yield Flip("amount", f"{most} or less" if all_below else str(most))
         elif self.request.amount.minor and self._approves(amount=replace(self.request.amount, minor=0)):
-            yield Flip("amount", "nothing: at no cost")
+            yield Flip("amount", f"{replace(self.request.amount, minor=0)}, at no cost")
 
     def _edges_below(self, most: int) -> list[int]:
         """An amount in every band below *most*."""

@@ -1,6 +1,6 @@
 """Lines of a policy in the words of people: for reasons, and for the authority card."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from recovery_engine.money import digits_of, format_minor
 from recovery_engine.policy.fields import Conditions
@@ -11,6 +11,13 @@ from recovery_engine.policy.words import Interval
 def in_words(name: str) -> str:
     """A role, remedy or fact as people say it: ``area_manager`` is `area manager`."""
     return name.replace("_", " ")
+
+
+def proof_in_words(items: Iterable[str]) -> str:
+    """``photo, receipt and a note``."""
+    named = {"note": "a note", "reason": "a reason code"}
+    words = [named.get(item, in_words(item)) for item in items]
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def duration(seconds: int) -> str:

@@ -68,7 +68,7 @@ def test_a_table_says_when_it_holds_and_why() -> None:
         ("Owed: settle it at once", "cancelled", "voucher: $100.00 for each of passengers (where"),
         ("Never", "staff-purchase", "Staff purchases go through HR. (where customer is staff is true)"),
         ("Proof", "photo", "photo on file; manager and above may do without (where category is"),
-        ("Proof", "story", "a written note on file (where amount is"),
+        ("Proof", "story", "a note on file (where amount is over $200.00)"),
         ("Reason codes", "billing", "billing: B01, B02"),
         ("Two people agree", "two-above-1000", "second: manager or above (where amount is"),
         ("Someone else decides", "own-family", "another person of the same role (where knows customer is true)"),

@@ -151,17 +151,18 @@ def _read_rows(raw: Any, words: Words) -> dict[str, tuple[Cell, ...]]:
     rows: dict[str, tuple[Cell, ...]] = {}
     for name, cells in _mapping(raw, "limits", "{total: [100, 250, 500]}").items():
         problems.read((name, KEY), _read_row_name, name, cells, words)
-        rows[name] = problems.read((name,), _read_row, cells, words) or ()
+        if cells is not None or name == "total" or name in (words.remedies or (name,)):
+            rows[name] = problems.read((name,), _read_row, cells, words) or ()
     problems.raise_if_any()
     return rows
 
 
 def _read_row_name(name: str, cells: Any, words: Words) -> str:
-    if cells is None:
-        cure = "a comma ended the value before it: put that value in quotes"
-        raise Problem("RP004", f"unknown row `{name}` with nothing in it", cure)
     known = words.remedies
     if name != "total" and known is not None and name not in known:
+        if cells is None:
+            cure = "a comma ended the value before it: put that value in quotes"
+            raise Problem("RP004", f"unknown row `{name}` with nothing in it", cure)
         raise Problem("RP003", f"unknown remedy `{name}`", did_you_mean(name, ("total", *known)))
     return read_word(name, "a remedy")
 
@@ -176,7 +177,8 @@ def _read_row(raw: Any, words: Words) -> tuple[Cell, ...]:
             problems.add((), _wrong_length(raw, words.ladder))
     else:
         example = ", ".join(["100"] * len(words.ladder or "abc"))
-        raise Problem("RP007", "a row is one cell for every role", f"write `[{example}]`")
+        message = "a blank where a row belongs" if not raw else "a row is one cell for every role"
+        raise Problem("RP007", message, f"write `[{example}]`")
     problems.raise_if_any()
     return row
 

@@ -40,23 +40,19 @@ def parse_policy(text: str, file: str = "<policy>") -> Policy:
 
 def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy in a file, unless it has an error, and every diagnostic. *path* may name a starter policy."""
+    shipped = shipped_policies()
     file = Path(path)
-    if not file.exists() and str(path) in shipped_policies():
-        file = shipped_policies()[str(path)]
-    shown = str(file)
     try:
+        file = shipped[str(path)] if str(path) in shipped and not file.exists() else file
         if file.is_file() and file.stat().st_size > _MAX_BYTES:
-            return None, (
-                _unreadable(shown, f"{file.stat().st_size:,} bytes is too large for a policy", "a policy is one page"),
-            )
+            message = f"{file.stat().st_size:,} bytes is too large for a policy"
+            return None, (_unreadable(str(file), message, "a policy is one page"),)
         raw = file.read_bytes()
-    except OSError as error:
-        names = [*shipped_policies(), *(str(sibling) for sibling in _siblings(file))]
-        return None, (
-            _unreadable(
-                shown, f"cannot read it: {(error.strerror or 'no such file').lower()}", did_you_mean(str(path), names)
-            ),
-        )
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        message = f"cannot read it: {(getattr(error, 'strerror', None) or str(error)).lower()}"
+        cure = did_you_mean(str(path)[:80], [*shipped, *(str(sibling) for sibling in _siblings(file))])
+        return None, (_unreadable(str(file), message, cure),)
+    shown = str(file)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,7 +64,7 @@ def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic
 def _siblings(file: Path) -> Iterator[Path]:
     try:
         yield from file.parent.glob("*.yaml")
-    except OSError:
+    except (OSError, ValueError):
         return
 
 

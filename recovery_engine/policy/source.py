@@ -135,6 +135,14 @@ def _check_ids(tree: dict[str, Any], source: Source) -> None:
             if name in (NOBODY_GIVES, NOTHING_OWED, REASON_CODES, FAULT):
                 source.add_at(place, Problem("RP012", f"the id `{name}` has a meaning of its own", "choose another"))
             first.setdefault(name, source.line_of((section, index)))
+    named: dict[str, int] = {}
+    for index, item in _items(tree, "tests"):
+        name = item.get("name")
+        if isinstance(name, str):
+            if name in named:
+                problem = Problem("RP008", "two tests have this name", f"the first is in line {named[name]}")
+                source.add_at(("tests", index, "name"), problem)
+            named.setdefault(name, source.line_of(("tests", index)))
 
 
 def _words(tree: dict[str, Any]) -> Words:
@@ -162,8 +170,7 @@ def _texts(raw: Any) -> tuple[str, ...] | None:
 
 def _groups(raw: Any) -> dict[str, tuple[str, ...]] | None:
     groups = raw if isinstance(raw, dict) else {} if raw is None else {"all_sites": raw}
-    read = {group: _texts(sites) for group, sites in groups.items()}
-    return {group: sites for group, sites in read.items() if sites} if read and all(read.values()) else None
+    return {group: _texts(sites) or () for group, sites in groups.items()} or None
 
 
 def _facts(raw: Any) -> dict[str, Fact]:

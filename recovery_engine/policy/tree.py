@@ -19,6 +19,7 @@ MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 12
 _MAX_NODES = 100_000
 _MAX_ATTEMPTS = 60
+_MOST_LOST_BLOCKS = 8  # a file with more broken blocks is no policy at all
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML accepts as text, without what it takes for a line break and editors do not show, and without marks that
@@ -85,6 +86,8 @@ def read_tree(text: str, source: Source) -> dict[str, Any] | None:
         try:
             return _as_mapping(_Composer("\n".join(lines) + "\n", source).compose(), source)
         except yaml.MarkedYAMLError as error:
+            if len(source.lost) == _MOST_LOST_BLOCKS:
+                return None
             lines = _with_blank_marked(lines, error) or _without_block(lines, _report_syntax(error, source), source)
         except _RefusedError as refused:
             source.add(*refused.at, 1, refused.problem)
@@ -207,6 +210,8 @@ def _report_syntax(error: yaml.MarkedYAMLError, source: Source) -> int:
     cure = "check the brackets, colons and indentation here and in the line before"
     if "quoted scalar" in f"{problem} {error.context}":
         cure = "close the quote"
+    elif text[column : column + 1] == ":":
+        cure = "a text with a colon needs quotes; so does one that begins with a special character"
     elif "',' or" in problem:
         cure = "close the bracket or brace that was opened before, or put a comma between"
     elif "node content" in problem or re.search(r"[\[,]\s*,", text):

@@ -72,7 +72,7 @@ class Words:
                 return self.ladder
             case "basis":
                 return (GOODWILL, OWED)
-            case "site" if self.sites is not None:
+            case "site" if self.sites is not None and all(self.sites.values()):
                 return tuple(dict.fromkeys(site for group in self.sites.values() for site in group))
             case _ if name in self.facts and self.facts[name].kind == "one_of":
                 return self.facts[name].one_of or None
@@ -142,6 +142,9 @@ def read_money(raw: object, currency: str) -> int:
         raise Problem("RP006", problem.message, problem.help) from None
 
 
+_WHOLE = r"0|-?[1-9][0-9]{0,15}"
+
+
 def read_number(raw: object) -> int:
     """A whole number, written with the digits 0 to 9."""
     text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
@@ -149,10 +152,11 @@ def read_number(raw: object) -> int:
         raise Problem("RP006", "a blank where a whole number belongs", "write a number such as `30`")
     if not isinstance(text, str):
         raise Problem("RP006", f"a {_shape(raw)} is not a whole number", "write a number such as `30`")
-    if not re.fullmatch(r"0|-?[1-9][0-9]{0,15}", text) or abs(int(text)) > MAX_MINOR:
-        digits = "".join(str(unicodedata.decimal(char, "")) if char != "-" else char for char in text.split(".")[0])
-        digits = digits.lstrip("0") or digits[-1:]
-        cure = f"write `{digits}`" if re.fullmatch(r"0|-?[1-9][0-9]{0,15}", digits) else "write a number such as `30`"
+    if not re.fullmatch(_WHOLE, text) or abs(int(text)) > MAX_MINOR:
+        plain = "".join(str(unicodedata.decimal(char, char)) for char in text)
+        plain = re.sub(r"\.0+$", "", re.sub(r"[_ ,]", "", plain))
+        plain = plain.lstrip("0") or "0" if plain.isdigit() else plain
+        cure = f"write `{plain}`" if re.fullmatch(_WHOLE, plain) else "write a number such as `30`"
         raise Problem("RP006", f"`{text[:40]}` is not a whole number", cure)
     return int(text)
 

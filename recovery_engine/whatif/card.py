@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from recovery_engine.money import format_minor
-from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words
+from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words, proof_in_words
 from recovery_engine.policy.declared import SAME, Cell
 from recovery_engine.policy.fields import ANYTHING
 from recovery_engine.policy.schema import (
@@ -142,8 +142,8 @@ def _but(role: str | None, words: str) -> str:
 
 
 def _proof(line: RequiresLine) -> str:
-    items = [in_words(item) for item in line.evidence] + (["a written note"] if line.note else [])
-    return f"{' and '.join(items)} on file{_but(line.waivable_by, 'may do without')}"
+    items = proof_in_words([*line.evidence, *(["note"] if line.note else [])])
+    return f"{items} on file{_but(line.waivable_by, 'may do without')}"
 
 
 def _second(line: FourEyesLine) -> str:

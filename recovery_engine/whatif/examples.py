@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from recovery_engine.decide import decide
 from recovery_engine.errors import Diagnostic, InvalidRequest
 from recovery_engine.model import REASON_CODES, Decision, Outcome
+from recovery_engine.money import Money
 from recovery_engine.policy.reading import read_request
 from recovery_engine.policy.schema import UNLIMITED, Example, Policy
 
@@ -72,9 +73,11 @@ def _differences(example: Example, decision: Decision) -> Iterator[tuple[str, st
     if expect.second is not None and expect.second != decision.second:
         yield "second", expect.second, decision.second or "nobody"
     if expect.grantable_now is not None:
-        most = UNLIMITED if decision.grantable_now is None else decision.grantable_now.minor
-        if most != expect.grantable_now:
-            yield "grantable_now", str(expect.grantable_now), str(most)
+        most = decision.grantable_now
+        if expect.grantable_now != (UNLIMITED if most is None else most.minor):
+            unlimited = expect.grantable_now == UNLIMITED
+            wanted = UNLIMITED if unlimited else str(Money(int(expect.grantable_now), decision.amount.currency))
+            yield "grantable_now", wanted, str(most or UNLIMITED)
 
 
 def _listed(ids: Iterable[str]) -> str:
