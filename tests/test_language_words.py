@@ -375,7 +375,11 @@ def result(given: str, expect: str, more: str = "") -> list[tuple[str, str, str]
         ("amount: 5, bill: 900", "{escalate_to: lead, second: lead}", ()),
         ("amount: 5, bill: 900", "{escalate_to: lead, second: manager}", ("second", "manager", "lead")),
         ("amount: 5, on_case: {refund: 60}", "{approve: true, grantable_now: 40}", ()),
-        ("amount: 5, on_case: {refund: 60}", "{approve: true, grantable_now: 41}", ("grantable_now", "$41.00", "$40.00")),
+        (
+            "amount: 5, on_case: {refund: 60}",
+            "{approve: true, grantable_now: 41}",
+            ("grantable_now", "$41.00", "$40.00"),
+        ),
         ("amount: 5, owed_on_case: {refund: 590}", "{deny: [cap]}", ()),
         ("amount: 5, used: {purse: {amount: 636, times: 1}}", "{deny: [purse]}", ()),
         ("amount: 5, used: {purse: {times: 1}}", "approve", ()),

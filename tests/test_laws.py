@@ -397,10 +397,8 @@ def test_every_flip_is_true(cases: Cases) -> None:
         assert decision.outcome != APPROVE or not decision.flip
         for name, change in decision.flip:
             if name == "evidence":
-                items = set(change.removeprefix("with ").split(", "))
-                note = "as told" if "note" in items else request.note
-                proven = replace(request, evidence=frozenset(request.evidence) | items, note=note)
-                assert items <= set(decision.needs)
+                note = "as told" if "note" in decision.needs else request.note
+                proven = replace(request, evidence=frozenset(request.evidence) | set(decision.needs), note=note)
                 assert approves(engine, proven, usage), change
             elif kinds.get(name) in ("money", "number"):
                 number_flip_is_true(engine, request, usage, name, change)
@@ -413,7 +411,7 @@ def test_every_flip_is_true(cases: Cases) -> None:
 
 
 @law
-@given(some_cases(6))
+@given(some_cases(4))
 def test_no_flip_is_forgotten(cases: Cases) -> None:
     facts = cases.policy.facts.items()
     numbers = ["amount", "bill", *(name for name, fact in facts if fact.kind in ("number", "money"))]
@@ -425,7 +423,7 @@ def test_no_flip_is_forgotten(cases: Cases) -> None:
 
 
 def number_flip_is_true(engine: Compiled, request: RecoveryRequest, usage: Usage, name: str, change: str) -> None:
-    if change == "nothing: at no cost":
+    if change.endswith(", at no cost"):
         assert approves(engine, with_amount(request, 0), usage)
         return
     figure, _, direction = change.partition(" or ")

@@ -21,6 +21,7 @@ from recovery_engine import (
     parse_policy,
     shipped_policies,
 )
+from tests.durable_raw import needs_durable
 
 ROOT = Path(__file__).resolve().parent.parent
 LAKESIDE = (Path(__file__).parent / "policies/lakeside.yaml").read_text(encoding="utf-8")
@@ -252,6 +253,16 @@ def test_a_large_policy_is_decided_by_both_matchers_or_refused_by_name(name: str
         assert "split the policy" in ran.stdout
     else:
         assert ran.stdout.strip() in ("decided both", "decided reference")
+
+
+@needs_durable
+def test_a_line_that_is_too_large_is_named_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_text(SMALL + "deny:\n  - {id: small}\n" + LARGE["one line of 600 ranges"].removeprefix("deny:\n"))
+    policy, (found,) = check_policy_file(file)
+    assert policy is None
+    assert (found.code, found.where) == ("RP015", f"{file}:8")
+    assert "`deny-2`" in found.message
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------
