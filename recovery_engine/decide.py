@@ -1,6 +1,7 @@
 """Decide a recovery request: approve on the spot, escalate to the lowest sufficient authority, or deny."""
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import date
 from operator import attrgetter
@@ -13,6 +14,7 @@ from recovery_engine.model import FAULT, NO_USAGE, OWED, Decision, Outcome, Reco
 from recovery_engine.money import MAX_MINOR, Money
 from recovery_engine.policy.reading import MISSING, problem, problems_of
 from recovery_engine.policy.schema import Policy
+from recovery_engine.policy.words import Problem, read_new_word
 from recovery_engine.rules import durable, reference
 from recovery_engine.rules.cells import BUILT_IN_WORDS, Meter, facts_read, may_fit, meters, used_lines
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word, word_classes
@@ -21,9 +23,10 @@ from recovery_engine.rules.readings import Reading
 from recovery_engine.rules.reference import Match
 from recovery_engine.rules.room import Room, blocking_lines, highest_owed, room_of
 
+# What is remembered is bounded: a seat takes some 10 KB, a cell some 5.
 _MOST_POLICIES = 64
-_MOST_SEATS = 20_000
-_MOST_CELLS_OF_A_SEAT = 20_000
+_MOST_SEATS = 10_000
+_MOST_CELLS = 20_000
 
 
 def decide(
@@ -55,21 +58,44 @@ _NOTHING_OWED = Policy.model_construct(policy="nothing-owed", currency="", ladde
 
 # --- a policy, compiled -----------------------------------------------------------------------------------------------
 
-_compiled: dict[tuple[int, int], "Compiled"] = {}
+_compiled: "OrderedDict[tuple[int, int], Compiled]" = OrderedDict()
 _compiling = Lock()
 
 
 def compiled(policy: Policy, owed_under: Policy | None = None) -> "Compiled":
     """The policy made ready to decide. Raises PolicyError where the rule network cannot hold it."""
     key = (id(policy), id(owed_under))  # INVARIANT: a compiled policy keeps both alive, so that no other gets the id
-    ready = _compiled.get(key)
-    if ready is None:
-        with _compiling:
-            ready = _compiled.get(key) or Compiled(policy, owed_under)
-            if len(_compiled) >= _MOST_POLICIES:
-                del _compiled[next(iter(_compiled))]
-            _compiled[key] = ready
+    try:
+        _compiled.move_to_end(key)  # the policies in service are the last to go
+        return _compiled[key]
+    except KeyError:
+        ready = Compiled(policy, owed_under)
+    with _compiling:
+        ready = _compiled.setdefault(key, ready)
+        while len(_compiled) > _MOST_POLICIES:
+            _compiled.popitem(last=False)
     return ready
+
+
+def owed_misfits(policy: Policy, owed_under: Policy) -> list[Diagnostic]:
+    """What keeps the owed lines of an earlier version from being used beside the rest of *policy*."""
+    if not owed_under.owed:
+        return []
+    found = []
+    if policy.currency != owed_under.currency:
+        found.append(
+            f"`{policy.policy}` owes in {owed_under.currency} under one version and decides in {policy.currency}"
+        )
+    for name, fact in owed_under.facts.items():
+        ours = policy.facts.get(name, fact)
+        if (ours.kind, ours.one_of) != (fact.kind, fact.one_of):
+            found.append(f"the fact `{name}` is not of the same kind in the version that owes")
+    others = {line.id for line in policy.lines()} - {line.id for line in policy.owed}
+    for line in owed_under.owed:
+        if line.id in others:
+            found.append(f"the id `{line.id}` names an owed line in one version and another line in this one")
+    cure = "choose another name; what a name means stays while claims of that time may come"
+    return [Diagnostic("RP017", "error", policy.where(""), message, cure) for message in found]
 
 
 def matcher_in_service() -> tuple[str, str]:
@@ -86,11 +112,17 @@ _FLAGS = {id(True): True, id(False): False, id(None): None}
 
 
 class _AnyWord(dict[Any, int]):
-    """Codes of words where the policy lists none: any text will do."""
+    """Codes of words where the policy lists none: whatever is a word will do."""
+
+    def __init__(self, codes: dict[Word, int], name: str) -> None:
+        super().__init__(codes)
+        self._name = name
 
     def __missing__(self, word: object) -> int:
-        if not isinstance(word, str) or not word.strip() or len(word) > 64:
-            raise KeyError(word)
+        try:
+            read_new_word(word, self._name)
+        except Problem:
+            raise KeyError(word) from None
         return IN_NO_LIST
 
 
@@ -98,15 +130,17 @@ class Compiled:
     """A policy, its codes, its two matchers, and what they have already found."""
 
     def __init__(self, policy: Policy, owed_under: Policy | None = None) -> None:
+        if owed_under is not None and (found := owed_misfits(policy, owed_under)):
+            raise PolicyError(found)
         self.policy, self._owed_under = policy, owed_under
         self.rules = policy if owed_under is None else policy.with_owed(owed_under.owed, owed_under.facts)
         self.classes = word_classes(self.rules)
         self.encoding = _encoding(self.rules, self.classes)
         self.matcher = matcher_in_service()[0]
-        self.fault = ""  # why the last cell could not be decided by both matchers
         self._seats: dict[tuple[Any, ...], Seat] = {}
         self._meters: dict[tuple[Reading, tuple[int, ...]], Meter] = {}
-        self._seats_by_class: dict[tuple[Any, ...], Seat] = {}
+        self._seats_by_class: dict[tuple[Any, ...] | None, Seat] = {}
+        self.cells = 0  # how many are remembered
         facts = self.rules.facts
         self._flags = tuple(name for name, fact in facts.items() if fact.kind == "flag")
         self._word_facts = tuple(name for name, fact in facts.items() if fact.kind == "one_of")
@@ -167,19 +201,23 @@ class Compiled:
     def seat(self, request: RecoveryRequest, usage: Usage) -> "Seat":
         """The seat of a request that is valid. Raises InvalidRequest."""
         try:
-            seat = self._seat_of(request)
-            if (
-                self._figures_valid(request)
-                and seat.has_facts(request)
-                and (usage is NO_USAGE or self._usage_valid(usage))
-            ):
+            words = self._raw_words(request)
+            seat = self._seats.get(words)
+            classes = None if seat else self._key(request)
+            valid = self._figures_valid(request) and (usage is NO_USAGE or self._usage_valid(usage))
+        except (KeyError, TypeError, AttributeError):  # of another type, or not among the policy's words: say what
+            found = self._problems(request, usage)
+            if not found:
+                raise
+            raise InvalidRequest(found) from None
+        if valid:
+            seat = seat or self._take_seat(words, classes, request)
+            if seat.has_facts(request):
                 return seat
-        except (KeyError, TypeError, AttributeError):
-            pass  # something is not of its type or not among its words: say what
         raise InvalidRequest(self._problems(request, usage))
 
-    def _seat_of(self, request: RecoveryRequest) -> "Seat":
-        """The seat of these very words, or of others of the same classes, or a new one."""
+    def _raw_words(self, request: RecoveryRequest) -> tuple[Any, ...]:
+        """Everything but the figures, as it stands in the request; raises TypeError where it is no text."""
         facts, reason, note = request.facts, request.reason, request.note
         for item in request.evidence if reason is None else (*request.evidence, reason):
             if type(item) is not str:
@@ -194,17 +232,16 @@ class Compiled:
             raw.append(facts.get(name))
         for name in self._flags:
             raw.append(_FLAGS[id(facts.get(name))])
-        words = tuple(raw)
-        seat = self._seats.get(words)
+        return tuple(raw)
+
+    def _take_seat(self, words: tuple[Any, ...], classes: tuple[Any, ...] | None, request: RecoveryRequest) -> "Seat":
+        """The seat of others of the same classes, or a new one."""
+        if len(self._seats) >= _MOST_SEATS or self.cells >= _MOST_CELLS:
+            self._seats, self._seats_by_class, self._meters, self.cells = {}, {}, {}, 0
+        seat = self._seats_by_class.get(classes)
         if seat is None:
-            key = self._key(request)
-            seat = self._seats_by_class.get(key)
-            if seat is None:
-                seat = self._seats_by_class[key] = Seat(self, request)
-            for seats in (self._seats, self._seats_by_class):
-                if len(seats) >= _MOST_SEATS:
-                    seats.clear()
-            self._seats[words] = seat
+            seat = self._seats_by_class[classes] = Seat(self, request)
+        self._seats[words] = seat
         return seat
 
     def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
@@ -264,7 +301,7 @@ class Compiled:
         """The code of every word that a field may hold; None too, where it may be left out."""
         classes, known = self.classes.get(name, {}), self.rules.words.known(name)
         codes: dict[Any, int] = (
-            _AnyWord(classes) if known is None else {word: classes.get(word, IN_NO_LIST) for word in known}
+            _AnyWord(classes, name) if known is None else {word: classes.get(word, IN_NO_LIST) for word in known}
         )
         if name not in ("remedy", "basis") and not (
             known is not None and name in BUILT_IN_WORDS and name in self.classes
@@ -307,7 +344,6 @@ class Compiled:
                 if request.facts.get(name) is None:
                     cure = f"give {_KINDS[self.rules.facts[name].kind]}"
                     found.append(problem(MISSING, name, f"no {name}, and `{line}` reads it", cure))
-        assert found, "a request is refused only with a reason"
         return list(dict.fromkeys(found))
 
     # --- from a cell to its ruling ---
@@ -316,26 +352,24 @@ class Compiled:
         """The one meter of its kind: a till asks the same few again and again, and they stay at hand."""
         return self._meters.setdefault((meter.key, meter.cuts), meter)
 
-    def found(self, words: Mapping[str, Word | None], readings: Mapping[Reading, int | None]) -> Match | None:
-        """What both matchers find on a cell; None where they do not agree or durable-rules fails."""
+    def found(self, words: Mapping[str, Word | None], readings: Mapping[Reading, int | None]) -> Match | str:
+        """What both matchers find on a cell; where they do not agree or durable-rules fails, why."""
         found = reference.match(self.rules, words, readings)
         if self.encoding is None:
             return found
         try:
             durables = self.encoding.match(words, readings)
         except (durable.MatcherFault, ValueError, MemoryError) as error:
-            self.fault = str(error) or type(error).__name__
-            return None
+            return str(error) or type(error).__name__
         if durables == found:
             return found
         apart = ", ".join(sorted("/".join(map(str, finding)) for finding in durables ^ found))
-        self.fault = f"the two matchers do not agree on {apart}"
-        return None
+        return f"the two matchers do not agree on {apart}"
 
-    def faulty(self) -> Ruling:
+    def faulty(self, why: str) -> Ruling:
         """Fail closed: nobody may on the spot, the top of the ladder is asked."""
         rungs = tuple(Rung(role, (FAULT,)) for role in self.policy.ladder)
-        return Ruling(Outcome.ESCALATE, len(rungs) - 1, None, (), (FAULT,), rungs, (), (), True)
+        return Ruling(Outcome.ESCALATE, len(rungs) - 1, None, (), (FAULT,), rungs, (), (), True, why)
 
 
 def _encoding(policy: Policy, classes: Mapping[str, Mapping[Word, int]]) -> Encoding | None:
@@ -395,18 +429,18 @@ class Seat:
     def _rule(
         self, rulings: "dict[tuple[int, ...], Ruled]", cell: tuple[int, ...], request: RecoveryRequest, usage: Usage
     ) -> "Ruled":
-        amount, rules = request.amount.minor, self.compiled.rules
+        amount, compiled = request.amount.minor, self.compiled
         readings = {meter.key: meter.read(amount, request, usage) for meter in self.meters}
-        match = self.compiled.found(self.words, readings)
-        if match is None:  # a fault may pass: it is not remembered
-            ruling, match = self.compiled.faulty(), frozenset()
+        match = compiled.found(self.words, readings)
+        if isinstance(match, str):  # a fault may pass: it is not remembered
+            ruling, match = compiled.faulty(match), frozenset()
         else:
             ruling = fold(self._bench, match, amount == 0)
-        room = room_of(rules, self.words, readings, match, ruling, self._blocking, self._bench.reason_missing)
-        if ruling.lines != (FAULT,):
-            if len(rulings) >= _MOST_CELLS_OF_A_SEAT:
-                rulings.clear()
+        reason_missing = self._bench.reason_missing
+        room = room_of(compiled.rules, self.words, readings, match, ruling, self._blocking, reason_missing)
+        if not ruling.fault:
             rulings[cell] = ruling, room
+            compiled.cells += 1
         return ruling, room
 
 

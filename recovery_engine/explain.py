@@ -161,7 +161,7 @@ class Explainer:
         if name == REASON_CODES:
             codes = self.decider.policy.reason_codes.get(self.request.category or "", ())
             return f"{self.request.category} needs a reason code: {', '.join(codes)}"
-        return f"the rule engine could not be trusted here, so it goes to the top; please report: {self.decider.fault}"
+        return f"the rule engine could not be trusted here, so it goes to the top; please report: {self.ruling.fault}"
 
     def _sum(self, remedies: tuple[str, ...], basis: str) -> int:
         amount = self.request.amount.minor
@@ -235,7 +235,10 @@ class Explainer:
         if spoken:
             return " ".join(spoken)
         for name in decision.lines:
-            sentence = _SAY.get(name) or _SAY.get(type(by_id.get(name)))
+            line = by_id.get(name)
+            if isinstance(line, CeilingLine) and limit_of(self.decider.rules, line)(self.request) is None:
+                return "I cannot see the bill for this purchase."
+            sentence = _SAY.get(name) or _SAY.get(type(line))
             if sentence:
                 return sentence
         return "our rules do not allow it."

@@ -21,7 +21,6 @@ class Decider(Protocol):
 
     policy: Policy
     rules: Policy
-    fault: str
 
     def decide(self, request: RecoveryRequest, usage: Usage) -> Decision: ...
     def where(self, line: str) -> str: ...
@@ -46,7 +45,7 @@ class Flipper:
     def flips(self, decision: Decision) -> Iterator[Flip]:
         """Amount and proof first: they are what an employee can change. Then what would have to be otherwise."""
         yield from self._amount(decision.grantable_now)
-        if decision.needs and self._approves(**_with_proof(self.request, decision.needs)):
+        if decision.needs and self._approves(**self._with_proof(decision.needs)):
             yield Flip("evidence", f"with {proof_in_words(decision.needs)}")
         facts = self.decider.rules.facts
         for name in ("bill", *(name for name, fact in facts.items() if fact.kind in ("number", "money"))):
@@ -152,7 +151,13 @@ class Flipper:
         except InvalidRequest:
             return False
 
-
-def _with_proof(request: RecoveryRequest, needs: tuple[str, ...]) -> dict[str, object]:
-    evidence = frozenset(request.evidence) | {item for item in needs if item not in ("note", "reason")}
-    return {"evidence": evidence} | ({"note": "on file"} if "note" in needs else {})
+    def _with_proof(self, needs: tuple[str, ...]) -> dict[str, object]:
+        """The proof that is missing, on file; one reason code of the category is as good as another."""
+        codes = self.decider.policy.reason_codes.get(self.request.category or "", ())
+        evidence = frozenset(self.request.evidence) | {item for item in needs if item not in ("note", "reason")}
+        changes: dict[str, object] = {"evidence": evidence}
+        if "note" in needs:
+            changes["note"] = "on file"
+        if "reason" in needs and codes:
+            changes["reason"] = codes[0]
+        return changes

@@ -7,7 +7,7 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from recovery_engine.money import Money
+from recovery_engine.money import Money, decimal_text
 
 GOODWILL, OWED = "goodwill", "owed"
 NOBODY_GIVES = "no-row"
@@ -62,6 +62,7 @@ class RecoveryRequest:
             items = (self.evidence,) if isinstance(self.evidence, str) else self.evidence
             with suppress(TypeError):  # what is no set of words is found by `decide`, with everything else
                 object.__setattr__(self, "evidence", frozenset(items))
+        _keep_own(self, "facts")
 
 
 class Used(NamedTuple):
@@ -75,13 +76,25 @@ class Used(NamedTuple):
 class Usage:
     """What counts against limits before this grant. Amounts are minor units per remedy; left out means none.
 
-    A remedy named in ``on_case`` with 0 was granted as goodwill and voided: the case is already counted.
+    A remedy named in ``on_case`` with 0 was granted as goodwill and voided: the case is already counted. What was given
+    at no cost is not named.
     ``used`` is keyed by the id of the budget.
     """
 
     on_case: Mapping[str, int] = field(default_factory=dict)
     owed_on_case: Mapping[str, int] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _keep_own(self, "on_case", "owed_on_case", "used")
+
+
+def _keep_own(value: object, *names: str) -> None:
+    """Copy the caller's mappings: a decision is explained later, by what was given and not by what became of it."""
+    for name in names:
+        given = getattr(value, name)
+        if isinstance(given, Mapping):
+            object.__setattr__(value, name, dict(given))
 
 
 NO_USAGE = Usage()
@@ -209,17 +222,27 @@ class Decision:
         return self.explanation.tell_employee(self)
 
     def as_dict(self) -> dict[str, object]:
-        """Everything the decision carries, ready for JSON; amounts are decimal text in the policy's currency."""
+        """Everything the decision carries, ready for JSON; amounts are decimal text, numbers of cases are ints."""
+
+        currency = self.amount.currency
 
         def text(money: Money | None) -> str | None:
             return None if money is None else money.decimal
+
+        def figure(reason: Reason, value: int | None) -> str | int | None:
+            return decimal_text(value, currency) if reason.what == "amount" and value is not None else value
 
         return {
             "outcome": str(self.outcome),
             "to": self.to,
             "second": self.second,
             "needs": list(self.needs),
-            "because": [reason._asdict() | {"short_by": reason.short_by} for reason in self.because],
+            "because": [
+                reason._asdict()
+                | {"had": figure(reason, reason.had), "limit": figure(reason, reason.limit)}
+                | {"short_by": figure(reason, reason.short_by)}
+                for reason in self.because
+            ],
             "rungs": [{"role": rung.role, "may": rung.may, "stopped_by": list(rung.stopped_by)} for rung in self.rungs],
             "flip": [flip._asdict() for flip in self.flip],
             "grantable_now": "unlimited" if self.grantable_now is None else text(self.grantable_now),
@@ -231,7 +254,7 @@ class Decision:
             "tell_customer": self.tell_customer,
             "tell_employee": self.tell_employee,
             "amount": text(self.amount),
-            "currency": self.amount.currency,
+            "currency": currency,
             "policy": {"name": self.policy.name, "version": self.policy.version, "digest": self.policy.digest},
             "matcher": self.matcher,
         }

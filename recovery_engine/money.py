@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, total_ordering
 
 from recovery_engine.errors import Diagnostic, InvalidRequest
 
@@ -40,7 +40,8 @@ class NotAnAmount(ValueError):
         self.message, self.help = message, help
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True)
 class Money:
     """An amount in minor units of an ISO 4217 currency: ``Money(1850, "USD")`` is $18.50."""
 
@@ -66,6 +67,11 @@ class Money:
             return cls(parse_amount(str(amount), currency), currency)
         except NotAnAmount as problem:
             raise InvalidRequest([Diagnostic("RQ002", "error", "amount", problem.message, problem.help)]) from None
+
+    def __lt__(self, other: "Money") -> bool:
+        if self.currency != other.currency:
+            raise TypeError(f"{self.currency} and {other.currency} cannot be compared")
+        return self.minor < other.minor
 
     def __str__(self) -> str:
         return format_minor(self.minor, self.currency)

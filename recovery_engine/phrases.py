@@ -1,6 +1,7 @@
 """Lines of a policy in the words of people: for reasons, and for the authority card."""
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 from recovery_engine.money import digits_of, format_minor
 from recovery_engine.policy.fields import Conditions
@@ -35,7 +36,7 @@ def limit_in_words(line: CeilingLine | OwedLine, money: Callable[[int], str]) ->
     if line.amount is not None:
         parts.append(money(line.amount))
     if line.percent is not None and line.of is not None:
-        parts.append(f"{line.percent / 100:g}% of the {in_words(line.of)}")
+        parts.append(f"{Decimal(line.percent).scaleb(-2).normalize():f}% of the {in_words(line.of)}")
     if line.each is not None and line.per is not None:
         parts.append(f"{money(line.each)} for each of {in_words(line.per)}")
     return parts[0] if len(parts) == 1 else f"the smaller of {' and '.join(parts)}"
@@ -43,10 +44,10 @@ def limit_in_words(line: CeilingLine | OwedLine, money: Callable[[int], str]) ->
 
 def conditions_in_words(policy: Policy, line: Line) -> str:
     """When the line fits, as a phrase: ``severity is major or critical and not category is safety``."""
-    when, unless = _asked(policy, line.when), _asked(policy, line.unless) if line.unless else ""
-    if not unless:
-        return when
-    return f"{when} and not {unless}" if when else f"not {unless}"
+    unless = _asked(policy, line.unless) if line.unless else ""
+    if unless:
+        unless = f"not ({unless})" if " and " in unless else f"not {unless}"
+    return " and ".join(filter(None, [_asked(policy, line.when), unless]))
 
 
 def _asked(policy: Policy, asked: Conditions) -> str:

@@ -203,6 +203,7 @@ class PolicyWriter:
 
     def comparison(self, name: str) -> str:
         low, high = sorted(self.random.randint(0, 8 if name == "days" else LARGEST) for _ in range(2))
+        high = max(high, 1)  # nothing is under an amount of 0
         first, second = (str(low), str(high)) if name == "days" else (self.shown(low), self.shown(high))
         rising = (f"over {first}", f"at least {first}")
         if self.rising and name == "amount":

@@ -334,7 +334,7 @@ def test_amounts_in_json_are_decimal_text_and_unlimited_is_a_word() -> None:
     assert shown["amount"] == "100.01"
     assert shown["currency"] == "USD"
     assert shown["grantable_now"] == "100.00"
-    assert shown["because"][0]["short_by"] == 1  # type: ignore[index]
+    assert shown["because"][0]["short_by"] == "0.01"  # type: ignore[index]
     assert shown["rungs"][1] == {"role": "lead", "may": True, "stopped_by": []}  # type: ignore[index]
     assert shown["policy"] == {"name": "lakeside-service-recovery", "version": "2026.12", "digest": LAKESIDE.digest}
     assert shown["flip"][0] == Flip("amount", "$100.00 or less")._asdict()  # type: ignore[index]

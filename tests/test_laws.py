@@ -398,7 +398,10 @@ def test_every_flip_is_true(cases: Cases) -> None:
         for name, change in decision.flip:
             if name == "evidence":
                 note = "as told" if "note" in decision.needs else request.note
-                proven = replace(request, evidence=frozenset(request.evidence) | set(decision.needs), note=note)
+                codes = cases.policy.reason_codes.get(request.category or "", ())
+                reason = codes[-1] if "reason" in decision.needs else request.reason
+                evidence = frozenset(request.evidence) | set(decision.needs)
+                proven = replace(request, evidence=evidence, note=note, reason=reason)
                 assert approves(engine, proven, usage), change
             elif kinds.get(name) in ("money", "number"):
                 number_flip_is_true(engine, request, usage, name, change)

@@ -172,7 +172,7 @@ MISTAKES = [
     (OWNER, 'owner: "a\u200bb"', "RP013", '"a\u200bb"', "an invisible or control character", "delete it"),
     # the words
     ("critical]\nsites", "critical, minor]\nsites", "RP008", "minor", "`minor` stands twice", "delete one"),
-    ("[minor, moderate", "[minor, , moderate", "RP007", "", "a blank where a word belongs", "write a word"),
+    ("[minor, moderate", "[minor, , moderate", "RP007", "", "a blank where a severity belongs", "write a severity"),
     ("[minor, moderate", f"[minor, {'x' * 65}, moderate", "RP013", "x" * 65, "is not a name", "at most 64"),
     ("[S101, S102]", "[S101, company]", "RP008", "company", "names both a group and a site", "rename one"),
     ("[S101, S102]", "[S101, S101, S102]", "RP008", "S101", "`S101` stands twice", "delete one"),
@@ -390,8 +390,9 @@ def test_a_blank_is_a_mistake_and_never_means_left_out(old: str, new: str) -> No
 
 
 def test_a_cell_above_the_total_is_a_warning_and_the_policy_is_used() -> None:
-    policy, (warning,) = check_policy(changed("comp_item:       [      40", "comp_item:       [     101"))
+    policy, (warning, falling) = check_policy(changed("comp_item:       [      40", "comp_item:       [     101"))
     assert policy is not None
+    assert (falling.code, falling.level, marked(falling)) == ("RP023", "warning", "80")
     assert (warning.code, warning.level, marked(warning)) == ("RP020", "warning", "101")
     assert "`comp_item` gives associate more than the total" in warning.message
 

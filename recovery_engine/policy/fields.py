@@ -27,14 +27,15 @@ from recovery_engine.policy.words import (
     expand_sites,
     first_twice,
     read_day,
+    read_evidence,
     read_flag,
     read_id,
     read_interval,
     read_known,
     read_money,
+    read_new_word,
     read_number,
     read_text,
-    read_word,
 )
 
 T = TypeVar("T")
@@ -244,8 +245,8 @@ def list_of(reader: Reader, what: str) -> Reader:
     return read
 
 
-def _word_list(what: str) -> reads:
-    return reads(list_of(lambda raw, _: read_word(raw, f"a {what}"), f"{what} words"), TEXTS)
+def _word_list(name: str) -> reads:
+    return reads(list_of(lambda raw, _: read_new_word(raw, name), f"{name} words"), TEXTS)
 
 
 _DURATION: Schema = {"type": "string", "pattern": "^[1-9][0-9]* (second|minute|hour|day)s?$"}
@@ -269,9 +270,11 @@ NumberFact = Annotated[str, reads(_fact_of_kind("number"), TEXT)]
 Currency = Annotated[str, reads(_currency, {"type": "string", "pattern": "^[A-Z]{3}$"})]
 Timezone = Annotated[str, reads(read_timezone, TEXT)]
 Clock = Annotated[str, reads(_clock, {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"})]
-Evidence = Annotated[tuple[str, ...], reads(list_of(lambda raw, _: read_id(raw), "evidence"), ONE_OR_MORE)]
+Evidence = Annotated[tuple[str, ...], reads(list_of(lambda raw, _: read_evidence(raw), "evidence"), ONE_OR_MORE)]
 Ladder = Annotated[tuple[str, ...], _word_list("role")]
-WordList = Annotated[tuple[str, ...], _word_list("word")]
+Remedies = Annotated[tuple[str, ...], _word_list("remedy")]
+Categories = Annotated[tuple[str, ...], _word_list("category")]
+Severities = Annotated[tuple[str, ...], _word_list("severity")]
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from recovery_engine.decide import compiled, decide
+from recovery_engine.decide import compiled, decide, owed_misfits
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_you_mean
 from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
-from recovery_engine.policy.reading import MISSING, problem
+from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import check_text
 
@@ -102,7 +102,7 @@ class PolicyLibrary:
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self._versions = list(_dated(policies))
-        if found := [*_overlaps(self._versions)]:
+        if found := [*_overlaps(self._versions), *_misfits(self._versions)]:
             raise PolicyError(found)
 
     @classmethod
@@ -145,15 +145,25 @@ class PolicyLibrary:
 
     def decide(self, day: date, request: RecoveryRequest, usage: Usage = NO_USAGE) -> Decision:
         """Decide a request made on a business day; what is owed follows the version of the day it occurred."""
-        policy = self.in_force(day, request.site)
-        if request.basis != OWED or request.occurred_on is None:
+        policy, occurred_on = self.in_force(day, request.site), request.occurred_on
+        if request.basis != OWED or type(occurred_on) is not date:
             return decide(policy, request, usage)
-        earlier = [
-            version.policy
-            for version in self._versions
-            if version.holds(request.occurred_on) and version.policy.policy == policy.policy
-        ]
-        return decide(policy, request, usage, owed_under=earlier[0] if earlier else None)
+        if occurred_on > day:
+            found = problem(
+                ILL_TYPED, "occurred_on", f"{occurred_on} is after the day of the request, {day}", "check the day"
+            )
+            raise InvalidRequest([found])
+        of_that_day = [version.policy for version in self._versions if version.holds(occurred_on)]
+        same_name = [version for version in of_that_day if version.policy == policy.policy]
+        return decide(policy, request, usage, owed_under=same_name[0] if same_name else None)
+
+
+def _misfits(versions: list[_Version]) -> Iterator[Diagnostic]:
+    """What keeps the owed lines of one version from being used beside the rest of a later one."""
+    for later in versions:
+        for earlier in versions:
+            if earlier.policy.policy == later.policy.policy and earlier.first < later.first:
+                yield from owed_misfits(later.policy, earlier.policy)
 
 
 def _serves(policy: Policy, site: str | None) -> bool:
@@ -171,12 +181,16 @@ def _dated(policies: Iterable[Policy]) -> Iterator[_Version]:
         for policy, following in zip(versions, [*versions[1:], None], strict=True):
             until = policy.effective.until if policy.effective else None
             if until is None:
-                until = date.max if following is None else max(_first(following) - timedelta(days=1), _first(policy))
+                until = date.max if following is None else _day_before(_first(following), not_before=_first(policy))
             yield _Version(policy, _first(policy), until)
 
 
 def _first(policy: Policy) -> date:
     return policy.effective.from_ if policy.effective else date.min
+
+
+def _day_before(day: date, not_before: date) -> date:
+    return not_before if day <= not_before else day - timedelta(days=1)
 
 
 def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:

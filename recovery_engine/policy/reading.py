@@ -193,7 +193,8 @@ def read_request(policy: Policy, fields: Mapping[str, Any]) -> tuple[RecoveryReq
     """A request and the usage with it, from fields and facts given flat, as text, numbers or booleans.
 
     Takes the fields of RecoveryRequest, the policy's facts, ``currency``, and the usage as ``on_case``,
-    ``owed_on_case`` and ``used``. Blank fields count as not given. A policy that lists no remedies needs none named.
+    ``owed_on_case`` and ``used``. Blank fields count as not given; facts may also come in a mapping ``facts``. A policy
+    in which no line reads the remedy needs none named.
     Raises InvalidRequest with every problem, each with the nearest right word.
     """
     reader = _RequestReader(policy, fields)
@@ -207,12 +208,22 @@ def read_request(policy: Policy, fields: Mapping[str, Any]) -> tuple[RecoveryReq
 class _RequestReader:
     def __init__(self, policy: Policy, fields: Mapping[str, Any]) -> None:
         self.policy, self.words = policy, policy.words
+        self.found: list[Diagnostic] = []
         given = dict(fields)
+        # Facts may be given in a mapping of their own, which must not stand in for anything else.
         nested = given.pop("facts", None)
         if isinstance(nested, Mapping):
-            given |= nested
+            for name in nested:
+                if name not in self.words.facts:
+                    cure = did_you_mean(_shown(name), self.words.facts)
+                    self.found.append(problem(UNKNOWN_NAME, _shown(name), f"unknown fact `{_shown(name)}`", cure))
+                elif name in given:
+                    self.found.append(problem(ILL_TYPED, name, "given twice: by itself and in `facts`", "delete one"))
+                else:
+                    given[name] = nested[name]
+        elif nested is not None and nested != "":
+            self.found.append(problem(ILL_TYPED, "facts", "facts are a mapping", "give {name: value}"))
         self.given = {name: value for name, value in given.items() if value is not None and value != ""}
-        self.found: list[Diagnostic] = []
 
     def read(self) -> tuple[RecoveryRequest | None, Usage]:
         words, given = self.words, self.given
@@ -225,8 +236,8 @@ class _RequestReader:
             self.found.append(problem(MISSING, "amount", "no amount", "give one such as `18.50`; `0` is at no cost"))
         if "role" not in given:
             self.found.append(problem(MISSING, "role", "no role", did_you_mean("", words.ladder or ())))
-        if "remedy" not in given and words.remedies is not None:
-            self.found.append(problem(MISSING, "remedy", "no remedy", did_you_mean("", words.remedies)))
+        if "remedy" not in given and _reads_remedies(self.policy):
+            self.found.append(problem(MISSING, "remedy", "no remedy", did_you_mean("", words.remedies or ("refund",))))
         values: dict[str, Any] = {
             name: self.take(name, read_known, name, words)
             for name in ("role", "remedy", "site", "category", "severity", "basis")
@@ -248,7 +259,7 @@ class _RequestReader:
         usage = Usage(self.sums("on_case"), self.sums("owed_on_case"), self.used())
         if any(values[name] is None for name in ("role", "amount")):
             return None, usage
-        values["remedy"] = values["remedy"] or "refund"  # only where the policy lists none: any word will do
+        values["remedy"] = values["remedy"] or "refund"  # only where no line reads it: any word will do
         given_values = {name: value for name, value in values.items() if value is not None}
         request = RecoveryRequest(facts=facts, evidence=evidence, **given_values)
         self.found.extend(_reason_problems(self.policy, request))
@@ -302,6 +313,12 @@ class _RequestReader:
             return value.items()
         self.found.append(problem(ILL_TYPED, name, f"`{name}` is a mapping", "write `{refund: 60}`"))
         return ()
+
+
+def _reads_remedies(policy: Policy) -> bool:
+    """Whether it matters which remedy is asked for."""
+    rows = {row for line in policy.authority for row in line.up_to} - {"total"}
+    return bool(policy.remedies or rows or policy.owed or any("remedy" in line.when.words for line in policy.lines()))
 
 
 def read_known_currency(raw: object, currency: str) -> str:

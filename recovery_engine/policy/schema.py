@@ -33,6 +33,7 @@ from recovery_engine.policy.fields import (
     TEXT,
     Amount,
     BudgetWhen,
+    Categories,
     CeilingWhen,
     Clock,
     Conditions,
@@ -52,12 +53,13 @@ from recovery_engine.policy.fields import (
     Percent,
     Period,
     Problems,
+    Remedies,
     Remedy,
+    Severities,
     Text,
     Timezone,
     Unless,
     When,
-    WordList,
     choice,
     mapping_of,
     pydantic_error,
@@ -278,9 +280,9 @@ class Policy(Frozen):
     owner: Text | None = Field(None, description="who answers for this policy")
     source: Text | None = Field(None, description="where the figures come from")
     ladder: Ladder = Field(description="roles, lowest authority first")
-    remedies: WordList | None = Field(None, description="what may be given; left out: any word")
-    categories: WordList | None = Field(None, description="what goes wrong; left out: any word")
-    severities: WordList | None = Field(None, description="how badly; left out: any word")
+    remedies: Remedies | None = Field(None, description="what may be given; left out: any word")
+    categories: Categories | None = Field(None, description="what goes wrong; left out: any word")
+    severities: Severities | None = Field(None, description="how badly; left out: any word")
     sites: Sites | None = Field(None, description="sites by group, or a list; left out: any site")
     facts: Facts = Field({}, description="what the host knows and the rules may use")
     authority: tuple[AuthorityLine, ...] = Field((), description="how much each role may approve alone, for one case")

@@ -52,7 +52,12 @@ def _read_policy(tree: dict[str, Any], source: Source) -> Policy | None:
         return None
     for place, problem in _same_without_before(policy):
         source.add_at(place, problem)
-    for place, problem in _cells_above_total(policy, source):
+    for place, problem in (
+        *_cells_above_total(policy, source),
+        *_never_fitting(policy),
+        *_same_after_conditions(policy),
+        *_falling(policy),
+    ):
         source.warn_at(place, problem)
     policy._file = source.file
     policy._places.update(_lines_of(policy, source))
@@ -150,7 +155,7 @@ def _words(tree: dict[str, Any]) -> Words:
     currency = tree.get("currency")
     ids = [(section, item["id"]) for section in SECTIONS for _, item in _items(tree, section)]
     return Words(
-        currency=currency if currency in CURRENCIES else "USD",
+        currency=currency if isinstance(currency, str) and currency in CURRENCIES else "USD",
         ladder=_texts(tree.get("ladder")),
         remedies=_texts(tree.get("remedies")),
         categories=_texts(tree.get("categories")),
@@ -252,6 +257,42 @@ def _cells_above_total(policy: Policy, source: Source) -> Iterator[tuple[Place, 
                     place: Place = ("authority", index, "up_to", row)
                     by_role = (*place, policy.ladder[at])
                     yield by_role if by_role in source.places else (*place, at), Problem("RP020", message, cure)
+
+
+def _never_fitting(policy: Policy) -> Iterator[tuple[Place, Problem]]:
+    """Lines that bind goodwill only, for what is owed only."""
+    for section in ("ceilings", "four_eyes"):
+        for index, line in enumerate(getattr(policy, section)):
+            if line.when.words.get("basis") == ("owed",):
+                cure = "delete the line, or write the limit into the `owed` line"
+                yield (section, index), Problem("RP021", f"`{line.id}` never fits: it does not bind what is owed", cure)
+
+
+def _same_after_conditions(policy: Policy) -> Iterator[tuple[Place, Problem]]:
+    """A total that says `same` where every earlier total has conditions: elsewhere there is no total at all."""
+    always = False
+    for index, line in enumerate(policy.authority):
+        total = line.up_to.get("total", ())
+        if SAME in total and not always:
+            message = "`same`, but every earlier `total` has conditions: where they do not hold, there is no total"
+            place = ("authority", index, "up_to", "total", total.index(SAME))
+            yield place, Problem("RP022", message, "write the amount, or put a line without conditions first")
+        always = always or (bool(total) and SAME not in total and line.when == schema.ANYTHING and line.unless is None)
+
+
+def _falling(policy: Policy) -> Iterator[tuple[Place, Problem]]:
+    """A row in which a higher role may give less than a lower one."""
+    for index, line in enumerate(policy.authority):
+        for row, cells in line.up_to.items():
+            for at in range(1, len(cells)):
+                lower, higher = cells[at - 1], cells[at]
+                if SAME not in (lower, higher) and _size(higher) < _size(lower):
+                    message = f"{policy.ladder[at]} may give less of `{row}` than {policy.ladder[at - 1]}"
+                    place: Place = ("authority", index, "up_to", row)
+                    yield (
+                        (*place, at),
+                        Problem("RP023", message, "limits rise along the ladder: is one of them a slip?"),
+                    )
 
 
 def _size(cell: Cell) -> float:

@@ -119,10 +119,29 @@ def read_id(raw: object) -> str:
     return text
 
 
+_RESERVED = (("remedy", "total"), ("role", "next_role"))
+
+
+def read_new_word(raw: object, name: str) -> str:
+    """A word that a list of the policy adds to the field *name*."""
+    return read_known(raw, name, Words("", None))
+
+
+def read_evidence(raw: object) -> str:
+    """A piece of evidence; a note and a reason code are proof of their own kind."""
+    text = read_id(raw)
+    if text in ("note", "reason"):
+        cure = "write `note: true`" if text == "note" else "use `reason_codes`"
+        raise Problem("RP012", f"`{text}` is not evidence", cure)
+    return text
+
+
 def read_known(raw: object, name: str, words: Words, what: str | None = None) -> str:
     """One of the words that the field *name* may hold."""
     what = what or {"one_of": name}.get(name, name)
     text = read_word(raw, f"a {what}")
+    if (name, text) in _RESERVED:
+        raise Problem("RP012", f"`{text}` has a meaning of its own", "choose another word")
     known = words.known(name)
     if known is not None and text not in known:
         raise Problem("RP003", f"unknown {what} `{text}`", did_you_mean(text, known))
@@ -220,7 +239,10 @@ def read_interval(raw: object, name: str, words: Words) -> Interval:
     text = " ".join(raw.split())
     for prefix, interval in _COMPARISONS:
         if text.startswith(prefix):
-            return interval(value(text.removeprefix(prefix)))
+            low, high = interval(value(text.removeprefix(prefix)))
+            if words.is_money(name) and high is not None and high < 0:
+                raise Problem("RP006", f"`{text[:40]}` holds nothing", "an amount is never negative")
+            return (low, high)
     if text.startswith("from ") and " to " in text:
         low_text, _, high_text = text.removeprefix("from ").partition(" to ")
         low, high = value(low_text), value(high_text)

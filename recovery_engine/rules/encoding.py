@@ -121,7 +121,7 @@ class Encoding:
             yield self._rule(("covers", owing.id), ("and", fits, covered), self._classes["remedy"][owing.remedy])
 
     def _rule(self, finding: Finding, when: Expression, group: int = 0) -> Rule:
-        name = f"{'/'.join(map(str, finding))}"
+        name = str(len(self._findings))
         self._findings[name] = finding
         return Rule(name, when, group)
 

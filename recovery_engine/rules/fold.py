@@ -46,6 +46,7 @@ class Ruling:
     Roles are ranks. ``stops`` holds what stops the requester where that is why it goes up, or the top where nobody may.
     ``caps`` are what bounds the requester's own amount: authority rows (line, row, limit), ceilings and budgets that
     bind and owed lines that fit (line only). ``gives_nothing``: the requester's authority has no row or says `none`.
+    ``fault``: why the matchers could not be believed.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class Ruling:
     stops: tuple[Stop, ...]
     caps: tuple[Cap, ...]
     gives_nothing: bool
+    fault: str = ""
 
 
 class Bench:
