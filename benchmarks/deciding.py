@@ -24,8 +24,8 @@ from benchmarks.report import Row
 from benchmarks.stream import Case, cases
 from benchmarks.timing import NS_PER_US, Run, per_call, quiet, spread
 from recovery_engine import Decision, Policy, decide, load_policy, read_request, shipped_policies
-from recovery_engine.decide import Compiled
 from recovery_engine.rules import reference
+from recovery_engine.seats import Compiled
 
 OUTCOME = "the outcome only (limit: 3 × dictionary)"
 SEATED = "  of that the ruling, the request checked before"

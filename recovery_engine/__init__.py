@@ -1,6 +1,6 @@
 """recovery-engine: decide on the spot what an employee may do for a customer who was let down."""
 
-from recovery_engine.decide import decide, matcher_in_service
+from recovery_engine.decide import decide
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, RecoveryError
 from recovery_engine.model import (
     NO_USAGE,
@@ -26,6 +26,7 @@ from recovery_engine.policy.library import (
 )
 from recovery_engine.policy.reading import read_request
 from recovery_engine.policy.schema import Policy, json_schema
+from recovery_engine.seats import matcher_in_service
 from recovery_engine.whatif.card import Card, CardSection, CardTable, authority_card
 from recovery_engine.whatif.examples import ExampleResult, never_decided, run_examples
 

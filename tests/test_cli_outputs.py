@@ -48,7 +48,9 @@ def test_two_runs_with_the_same_output_write_a_file_each(tmp_path: Path) -> None
 
 def test_a_run_that_stops_names_the_very_file_that_holds_its_rows(tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
-    said = CliRunner().invoke(cli, ["decide", "--role", "frontline", "--output", str(output)], input=b"amount\n5\n\xff\n")
+    said = CliRunner().invoke(
+        cli, ["decide", "--role", "frontline", "--output", str(output)], input=b"amount\n5\n\xff\n"
+    )
     [part] = tmp_path.iterdir()
     assert part.name in said.stderr
     assert part.name.startswith("out.csv.")
@@ -81,7 +83,13 @@ def test_a_run_that_decided_nothing_leaves_nothing_behind(tmp_path: Path) -> Non
 def test_an_output_is_never_written_over_an_input_or_the_policy(line: str, requests: Path, policy: Path) -> None:
     link = policy.with_name("link.yaml")
     link.symlink_to(requests if "IN" in line else policy)
-    places = {"IN": requests, "POLICY": policy, "LINK": link, "FOLDER": policy.parent, "HOTEL": shipped_policies()["hotel"]}
+    places = {
+        "IN": requests,
+        "POLICY": policy,
+        "LINK": link,
+        "FOLDER": policy.parent,
+        "HOTEL": shipped_policies()["hotel"],
+    }
     before = {path: path.read_bytes() for path in (requests, policy, shipped_policies()["hotel"])}
     said = recovery(*(places.get(word, word) for word in line.split()))
     assert said.exit_code == 2

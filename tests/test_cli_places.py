@@ -73,7 +73,13 @@ def test_the_card_takes_a_policy_by_name() -> None:
 
 @pytest.mark.parametrize(
     "args",
-    ["check hotel", "test hotel", "matrix hotel", "policies hotel", "decide --policy hotel --role front_desk --remedy x"],
+    [
+        "check hotel",
+        "test hotel",
+        "matrix hotel",
+        "policies hotel",
+        "decide --policy hotel --role front_desk --remedy x",
+    ],
 )
 def test_a_folder_does_not_stand_before_a_starter_policy(
     args: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,7 +144,9 @@ def started(path: str, *args: str, on_path: str = "") -> str:
     """The output of a run that was started as *path*."""
     code = f"import sys; sys.argv[0] = {path!r}; from recovery_cli.main import main; main()"
     env = os.environ | {"PATH": on_path}
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, timeout=60, text=True, env=env).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, timeout=60, text=True, env=env
+    ).stdout
 
 
 def test_where_it_is_not_on_the_path_it_is_called_as_it_was_started(tmp_path: Path) -> None:

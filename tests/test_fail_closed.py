@@ -20,10 +20,10 @@ from recovery_engine import (
     matcher_in_service,
     parse_policy,
 )
-from recovery_engine.decide import Compiled
 from recovery_engine.rules import durable
 from recovery_engine.rules.durable import MatcherFault
 from recovery_engine.rules.encoding import Encoding
+from recovery_engine.seats import Compiled
 from tests.strategies import RequestWriter, random_policy
 
 TEXT = """

@@ -24,6 +24,7 @@ LAYERS = [
     # Below this line: no file, clock, database, environment, randomness.
     ["recovery_engine.whatif", "recovery_engine.workflow"],
     ["recovery_engine.decide"],
+    ["recovery_engine.seats"],
     ["recovery_engine.explain"],
     ["recovery_engine.flips"],
     ["recovery_engine.phrases"],

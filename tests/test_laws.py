@@ -27,9 +27,9 @@ from recovery_engine import (
     Used,
     parse_policy,
 )
-from recovery_engine.decide import Compiled
 from recovery_engine.rules import reference
 from recovery_engine.rules.cells import cells, word_samples
+from recovery_engine.seats import Compiled
 from tests.strategies import EVIDENCE, LARGEST, Cases, RequestWriter, random_policy, randoms, some_cases, with_amount
 from tests.test_oracle import SCALE
 

@@ -14,8 +14,8 @@ from recovery_engine import (
     parse_policy,
     read_request,
 )
-from recovery_engine import decide as decide_function
-from recovery_engine.decide import Compiled, compiled
+from recovery_engine.decide import compiled
+from recovery_engine.seats import Compiled
 
 HUNDRED = """
 policy: hundred
@@ -97,9 +97,10 @@ def test_a_fault_tells_its_own_story(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_bounded_and_forgetting_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = decide_function.__globals__
-    for name, most in (("_MOST_SEATS", 3), ("_MOST_CELLS", 4), ("_MOST_POLICIES", 2)):
-        monkeypatch.setitem(module, name, most)
+    monkeypatch.setattr("recovery_engine.seats._MOST_SEATS", 3)
+    monkeypatch.setattr("recovery_engine.seats._MOST_CELLS", 4)
+    policies_kept = compiled.__globals__
+    monkeypatch.setitem(policies_kept, "_MOST_POLICIES", 2)
     policies = [parse_policy(HUNDRED.replace("100, 250", f"{limit}, 250")) for limit in (50, 100, 200)]
     for _ in range(3):
         for limit, policy in zip((5000, 10_000, 20_000), policies, strict=True):
@@ -111,4 +112,4 @@ def test_memory_is_bounded_and_forgetting_changes_no_answer(monkeypatch: pytest.
             ready = compiled(policy)
             assert len(ready._seats) <= 3
             assert ready.cells <= 4 + 8  # counted when the next seat is taken
-            assert len(module["_compiled"]) <= 2
+            assert len(policies_kept["_compiled"]) <= 2

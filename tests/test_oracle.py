@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from recovery_engine import Decision, InvalidRequest, RecoveryRequest, Usage, parse_policy, shipped_policies
-from recovery_engine.decide import Compiled
+from recovery_engine.seats import Compiled
 from tests.oracle import Case, PlainPolicy
 from tests.strategies import LARGEST, RequestWriter, random_policy, with_amount
 

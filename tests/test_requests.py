@@ -10,8 +10,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from recovery_engine import InvalidRequest, Money, RecoveryRequest, Usage, Used, decide, parse_policy, read_request
-from recovery_engine.decide import Compiled
 from recovery_engine.policy.reading import problems_of
+from recovery_engine.seats import Compiled
 from tests.strategies import Cases, randoms, some_cases
 from tests.test_oracle import SCALE
 
