@@ -322,13 +322,6 @@ def test_a_run_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None
     assert output.read_text() == "precious\n"
 
 
-def test_a_file_may_be_decided_in_place(tmp_path: Path) -> None:
-    path = tmp_path / "requests.csv"
-    path.write_text("amount\n5\n")
-    assert decide(path, "--role", "frontline", "--output", path).exit_code == 0
-    assert path.read_text().splitlines()[0] == ",".join(["amount", *ANSWER])
-
-
 def test_an_output_that_cannot_be_opened_is_refused_before_anything_is_decided(tmp_path: Path) -> None:
     said = frontline("amount\n5\n", "--output", str(tmp_path / "no/where.csv"))
     assert said.exit_code == 2

@@ -160,5 +160,6 @@ def test_where_it_is_not_on_the_path_it_is_called_as_it_was_started(tmp_path: Pa
     assert ": recovery what-if" in started(inside, "demo", on_path=str(tmp_path)).splitlines()[-1]
 
 
-def test_started_as_a_module_it_is_called_so() -> None:
-    assert main.called(f"{Path(main.__file__).with_name('__main__.py')}", "") == "python -m recovery_cli"
+def test_started_as_a_module_it_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert main.called(str(Path(main.__file__).with_name("__main__.py"))) == "python -m recovery_cli"

@@ -48,7 +48,7 @@ except RulesetTooLarge as too_large: print(too_large.rule, too_large, sep=": ")
 def test_2_256_rules_sharing_a_test_write_past_the_end_of_a_list() -> None:
     shared = 'made({{f"r{{i}}": one({{"bill": 1}}) for i in range({})}}); d.assert_fact(1, \'{{"bill": 1}}\')'
     assert c_module(shared.format(256)) in ("crashes", "")  # undefined: the damage need not be noticed
-    assert c_module(shared.format(257)).endswith("error code: 108")
+    assert c_module(shared.format(257)).endswith(("crashes", "error code: 108"))
     guarded = 'print(len(Network([Rule(f"r{i}", ("==", "bill", 1)) for i in range(300)]).fitting({"bill": 1})))'
     assert driver(guarded) == "300"
 

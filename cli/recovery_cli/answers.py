@@ -5,11 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
 import recovery_engine
 from recovery_cli.columns import Columns
-from recovery_cli.render import in_words, plain, table
+from recovery_cli.render import Figures, in_words, plain
 from recovery_cli.rows import Row
 from recovery_engine import Decision, Diagnostic, InvalidRequest, Money, Outcome, Policy, read_request
 
@@ -132,9 +130,9 @@ class Tally:
         above = set(kind.lines) <= {line.id for line in self.policy.authority}
         return f"{'above everybody' if above else 'refused'} (deny, by {', '.join(kind.lines)})"
 
-    def as_table(self) -> Table:
+    def as_table(self) -> Figures:
         """The summary for people."""
-        made = table("", "requests", "share", "money", right=("requests", "share", "money"))
+        made = Figures("", "requests", "share", "money")
         for kind in self.kinds():
             share = f"{100 * self.rows[kind] / self.decided:.1f} %"
             made.add_row(plain(self.in_words(kind)), f"{self.rows[kind]:,}", share, str(self.money(kind)))

@@ -1,8 +1,10 @@
 """Files that commands read and write; `-` is stdin and stdout."""
 
 import os
+import secrets
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
@@ -34,6 +36,26 @@ def opened(name: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+def keep_apart(option: str, output: str | None, inputs: Iterable[str | Path]) -> None:
+    """Raises Unusable where what *option* names would be written over one of the inputs."""
+    if output is None or output == STANDARD_STREAM:
+        return
+    written = _identity(output)
+    for name in inputs:
+        if written is not None and _identity(name) == written:
+            message = f"{option} {output} would overwrite {shown_name(str(name))}, which is read"
+            raise Unusable(message, "choose another file")
+
+
+def _identity(name: str | Path) -> tuple[int, int] | None:
+    """The same for every name of one regular file; None for what is none, or is not there."""
+    try:
+        found = os.fstat(sys.stdin.fileno()) if name == STANDARD_STREAM else os.stat(name)
+    except (OSError, ValueError):  # ValueError: a name that no file can have, or a stdin that is none
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
 def write_text(name: str, text: str, *, only_if_new: bool = False) -> None:
     """Write a text to a file, or to stdout for ``-``. Raises CannotWrite, or Unusable where a file is in the way."""
     if name == STANDARD_STREAM:
@@ -60,8 +82,8 @@ def _cannot_open(name: str, error: OSError) -> Unusable:
 class WholeLines:
     """An output that holds whole lines whatever happens.
 
-    A regular file grows as ``FILE.partial`` and takes its own name when it is complete, so that a run that is stopped
-    leaves the file that was there before.
+    A regular file grows under a name of this run alone and takes its own name when it is complete, so that a run that
+    is stopped leaves the file that was there before, and two runs do not write into each other's.
     """
 
     def __init__(self, name: str) -> None:
@@ -74,9 +96,9 @@ class WholeLines:
             return
         if not Path(name).exists() or Path(name).is_file():
             self.name = os.path.realpath(name)
-            self.partial = f"{self.name}.partial"
+            self.partial = f"{self.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
         try:
-            self._stream = open(self.partial or name, "wb", buffering=0)  # noqa: SIM115  closed by finish()
+            self._stream = open(self.partial or name, "xb" if self.partial else "wb", buffering=0)  # noqa: SIM115  closed by finish()
         except OSError as error:
             raise _cannot_open(name, error) from None
 
@@ -99,6 +121,12 @@ class WholeLines:
                 os.replace(self.partial, self.name)
         except OSError as error:
             raise cannot_write(self.name, error) from None
+
+    def discard(self) -> None:
+        """Nothing worth keeping was written."""
+        self.close()
+        if self.partial:
+            Path(self.partial).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the file, complete or not."""

@@ -1,8 +1,11 @@
 """The `recovery` command: finds the verb, runs it, and turns whatever ends it into one clear line and an exit code."""
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable
+from copy import copy
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
@@ -27,6 +30,7 @@ VERBS = {
 """Every verb with its module in ``commands`` and what it does; ``--help`` needs no more than this."""
 
 MOST_SHOWN = 20
+NAME = "recovery"
 
 
 class Verbs(click.RichGroup):
@@ -42,7 +46,7 @@ class Verbs(click.RichGroup):
         if ctx.meta.get("listing"):
             return click.RichCommand(name=cmd_name, help=summary)
         command: click.Command = import_module(f"recovery_cli.commands.{module}").command
-        return command
+        return _as_called(command, ctx.find_root().obj or NAME)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         ctx.meta["listing"] = True
@@ -62,6 +66,27 @@ class Verbs(click.RichGroup):
             raise
         except (Exception, KeyboardInterrupt) as error:
             ctx.exit(ended_by(error, ctx))
+
+
+def _as_called(command: click.Command, called: str) -> click.Command:
+    """The command with its examples as they can be typed here."""
+    if called != NAME and command.help:
+        command = copy(command)
+        command.help = re.sub(rf"(?m)^(\s+){NAME} ", lambda found: f"{found[1]}{called} ", str(command.help))
+    return command
+
+
+def called(started_as: str) -> str:
+    """What to type for this command: its name where the shell finds it, otherwise the path it was started with."""
+    if shutil.which(NAME):
+        return NAME
+    if os.path.basename(started_as) == "__main__.py":
+        return "python -m recovery_cli"
+    try:
+        near = os.path.relpath(started_as)
+    except OSError:  # the current folder is gone
+        return started_as
+    return started_as if near.startswith(os.pardir) else near
 
 
 def ended_by(error: BaseException, ctx: click.Context) -> int:
@@ -165,9 +190,19 @@ def main() -> NoReturn:
 def _ended() -> int:
     """Run the command line; its exit code."""
     try:
-        cli.main(prog_name="recovery")
+        name = called(sys.argv[0])
+        _as_called(cli, name).main(prog_name=NAME, obj=name)
     except SystemExit as ended:
+        if _for_want_of_a_reader(ended):
+            return BROKEN_PIPE
         return ended.code if isinstance(ended.code, int) else FINE if ended.code is None else FAULT
+
+
+def _for_want_of_a_reader(error: BaseException | None) -> bool:
+    """Whether a closed pipe is behind it: click and rich both leave with 1 then."""
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__context__
+    return error is not None
 
 
 def _stand_in_for_closed_streams() -> None:
@@ -195,7 +230,7 @@ def _written(run: Callable[[], int]) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
         if isinstance(error, BrokenPipeError):
-            return code or BROKEN_PIPE
+            return BROKEN_PIPE
         return code or _said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
 
 

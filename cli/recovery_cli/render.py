@@ -3,16 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import rich_click as click
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recovery_engine import Decision, Diagnostic, Money, Outcome, Reason
+from recovery_engine import Decision, Diagnostic, Money, Outcome, Reason, matcher_in_service
 
 STYLES = {
     Outcome.APPROVE: "bold green",
@@ -58,6 +59,12 @@ def near(where: str) -> str:
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def note_lone_matcher() -> None:
+    """Say on stderr that only one matcher decides, where that is so."""
+    if matcher_in_service()[0] != "both":
+        click.echo("note: the reference matcher decides alone; `recovery doctor` says why", err=True)
 
 
 # --- problems ---
@@ -145,8 +152,6 @@ def _rows(decision: Decision) -> Iterable[tuple[str, RenderableType]]:
     if others:
         yield "or instead", ", ".join(others)
     yield "say", f"“{plain(decision.tell_customer)}”"
-    if decision.matcher != "both":
-        yield "matcher", f"{decision.matcher}: see `recovery doctor`"
 
 
 def _most(money: Money | None) -> str:
@@ -175,12 +180,45 @@ def _rungs(decision: Decision) -> Table:
 # --- tables ---
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table; the columns named in *right* hold figures."""
-    made = Table(header_style="bold", box=None, pad_edge=False)
-    for number, name in enumerate(columns):
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=number == 0)
-    return made
+LABELS_NEED = 12
+
+
+class Figures:
+    """A table of labels and figures. No figure is ever cut: labels fold, and where even that is not enough the figures
+    of a row stand one below the other."""
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = columns
+        self.rows: list[tuple[tuple[str, ...], str]] = []
+
+    def add_row(self, *cells: str, style: str = "") -> None:
+        """A label and its figures."""
+        self.rows.append((cells, style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        named = [self.columns, *(cells for cells, _ in self.rows)]
+        label, *figures = (max(map(cell_len, column)) for column in zip(*named, strict=True))
+        room = options.max_width - sum(figures) - len(self.columns)
+        yield self._side_by_side() if room >= min(label, LABELS_NEED) else self._below_each_other()
+
+    def _side_by_side(self) -> Table:
+        made = Table(header_style="bold", box=None, pad_edge=False)
+        for number, name in enumerate(self.columns):
+            made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+        for cells, style in self.rows:
+            made.add_row(*cells, style=style)
+        return made
+
+    def _below_each_other(self) -> Table:
+        made = Table.grid(padding=(0, 2, 0, 0))
+        made.add_column(overflow="fold")
+        made.add_column(justify="right", no_wrap=True)
+        for (label, *figures), style in self.rows:
+            made.add_row(Text(label, "bold"), style=style)
+            for name, figure in zip(self.columns[1:], figures, strict=True):
+                if figure:
+                    made.add_row(f"  {name}", figure, style=style)
+        return made
 
 
 def indented(content: RenderableType) -> Padding:

@@ -1,5 +1,6 @@
 """Streams of rows, CSV or JSONL: read one at a time with their line numbers, written back with the answer."""
 
+import codecs
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ CSV, JSONL = "csv", "jsonl"
 EXTENSIONS = {".csv": CSV, ".tsv": CSV, ".txt": CSV, ".jsonl": JSONL, ".ndjson": JSONL, ".json": JSONL}
 DELIMITERS = (",", ";", "\t")
 LONGEST_LINE = 4_000_000
+UTF_8 = "utf-8"
 
 
 class Row(NamedTuple):
@@ -39,10 +41,10 @@ class Rows:
 
 
 class _Lines:
-    """The lines of a stream as text, counted. Raises Unusable for what is not UTF-8 text."""
+    """The lines of a stream as text, counted. Raises Unusable for what is not text."""
 
-    def __init__(self, stream: BinaryIO, name: str, seen: Callable[[int], None]) -> None:
-        self._stream, self._name, self._seen = stream, name, seen
+    def __init__(self, stream: BinaryIO, name: str, seen: Callable[[int], None], encoding: str) -> None:
+        self._stream, self._name, self._seen, self._encoding = stream, name, seen, encoding
         self._waiting: list[str] = []
         self.number = 0
 
@@ -75,16 +77,32 @@ class _Lines:
             raise Unusable(f"{place}: a line of more than {LONGEST_LINE:,} bytes", "is this a CSV or JSONL file?")
         self._seen(len(raw))
         try:
-            return raw.decode("utf-8-sig" if self.number == 0 else "utf-8")
-        except UnicodeDecodeError:
-            raise Unusable(f"{place}: not UTF-8 text", "save the file as UTF-8 (in Excel: CSV UTF-8)") from None
+            return raw.decode("utf-8-sig" if self.number == 0 and self._encoding == UTF_8 else self._encoding)
+        except UnicodeError:
+            cure = "save the file as UTF-8 (in Excel: CSV UTF-8)"
+            cure += ", or name what it is: --encoding cp1252" if self._encoding == UTF_8 else ""
+            raise Unusable(f"{place}: not {self._encoding.upper()} text", cure) from None
+
+
+def _known_encoding(name: str) -> str:
+    """The codec of that name, if a line ends in it where it ends in ASCII. Raises Unusable."""
+    try:
+        if '"a,;\n'.encode(name) == b'"a,;\n':
+            return codecs.lookup(name).name
+    except (LookupError, UnicodeError, ValueError):
+        pass
+    raise Unusable(f"--encoding {name} cannot be read", "cp1252 and latin-1 can be; otherwise save the file as UTF-8")
 
 
 def open_rows(
-    stream: BinaryIO, name: str, format: str | None, seen: Callable[[int], None] = lambda count: None
+    stream: BinaryIO,
+    name: str,
+    format: str | None,
+    seen: Callable[[int], None] = lambda count: None,
+    encoding: str = UTF_8,
 ) -> Rows:
     """The rows of a stream; its format is looked up in its first line where it is not given. Raises Unusable."""
-    lines = _Lines(stream, name, seen)
+    lines = _Lines(stream, name, seen, _known_encoding(encoding))
     first = lines.first()
     if not first:
         raise Unusable(f"{name}: nothing in it", "the first line of a CSV file names its columns")

@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
-from recovery_engine.policy.schema import ANYTHING, BudgetLine, CeilingLine, Conditions, Limit, Line, OwedLine, Policy
+from recovery_engine.policy.schema import ANYTHING, BudgetLine, Conditions, Limit, Line, OwedLine, Policy
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Word
 from recovery_engine.rules.readings import (
     ALL,
+    Left,
     Reading,
     SumReading,
     Words,
     amount_in,
     ceiling_sum,
     due_of,
-    limit_of,
+    left_under,
     number_of,
     on_case,
     times_with,
@@ -115,7 +116,7 @@ def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
     if basis == OWED:
         for owing in policy.owed:
             if may_fit(owing, words):
-                cut(("due", owing.id), _due(policy, owing), -1)
+                cut(("due", owing.id), _after(due_of(policy, owing)), -1)
         return _sorted_meters(cuts, reads)
     for authority in policy.authority:
         if may_fit(authority, words):
@@ -130,7 +131,7 @@ def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
                 key = ceiling_sum(ceiling)
                 cut(key, _sum(key), ceiling.amount or 0)
             else:
-                cut(("slack", ceiling.id), _slack(policy, ceiling), -1)
+                cut(("slack", ceiling.id), _after(left_under(policy, ceiling)), -1)
     for budget in policy.budgets:
         if may_fit(budget, words):
             if budget.amount is not None:
@@ -154,21 +155,9 @@ def _number(policy: Policy, name: str) -> Read:
     return lambda amount, request, usage: value(request)
 
 
-def _slack(policy: Policy, line: CeilingLine) -> Read:
-    allows, (_, remedies, basis) = limit_of(policy, line), ceiling_sum(line)
-
-    def read(amount: int, request: RecoveryRequest, usage: Usage) -> int:
-        if not amount:
-            return 0
-        limit = allows(request)
-        return -1 if limit is None else limit - amount - on_case(usage, remedies, basis)
-
-    return read
-
-
-def _due(policy: Policy, line: OwedLine) -> Read:
-    due = due_of(policy, line)
-    return lambda amount, request, usage: due(request, usage) - amount if amount else 0
+def _after(left: Left) -> Read:
+    """What a limit leaves after this grant; below zero it is exceeded."""
+    return lambda amount, request, usage: amount and left(request, usage) - amount
 
 
 def _budget(line: str) -> Read:

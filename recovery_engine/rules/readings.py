@@ -92,7 +92,22 @@ def _added_up(book: Mapping[str, int], remedies: tuple[str, ...]) -> int:
     return sum([book.get(remedy, 0) for remedy in remedies])
 
 
-def due_of(policy: Policy, line: OwedLine) -> Callable[[RecoveryRequest, Usage], int]:
+Left = Callable[[RecoveryRequest, Usage], int]
+"""Reads what a limit leaves for this grant, in minor units; below zero where it is exceeded already."""
+
+
+def left_under(policy: Policy, line: CeilingLine) -> Left:
+    """A reader of what a ceiling leaves; nothing without a bill on file."""
+    allows, (_, remedies, basis) = limit_of(policy, line), ceiling_sum(line)
+
+    def left(request: RecoveryRequest, usage: Usage) -> int:
+        limit = allows(request)
+        return 0 if limit is None else limit - on_case(usage, remedies, basis)
+
+    return left
+
+
+def due_of(policy: Policy, line: OwedLine) -> Left:
     """A reader of what an owed line still leaves, in minor units: its amount less what the case had of its remedy.
 
     On either basis, or less owed only where it is on top. Negative where the case had more; 0 without a bill on file.

@@ -1,30 +1,27 @@
 """How much a role may still give: what every limit that binds it leaves, less the amounts some line forbids."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery_engine.model import GOODWILL, RecoveryRequest, Usage
 from recovery_engine.money import MAX_MINOR
-from recovery_engine.policy.schema import BudgetLine, CeilingLine, Line, OwedLine, Policy
+from recovery_engine.policy.schema import BudgetLine, Line, OwedLine, Policy
 from recovery_engine.policy.words import Interval
 from recovery_engine.rules.cells import may_fit
 from recovery_engine.rules.fold import Bench, Ruling
 from recovery_engine.rules.readings import (
     ALL,
+    Left,
     Reading,
     Words,
     amount_in,
-    ceiling_sum,
     due_of,
-    limit_of,
+    left_under,
     named_remedies,
     on_case,
     times_with,
 )
 from recovery_engine.rules.reference import Match, fits
-
-Left = Callable[[RecoveryRequest, Usage], int]
-"""What a limit leaves, in minor units; below zero where it is exceeded already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ def room_of(
     bound = {cap.line for cap in ruling.caps if not cap.row}
     others: tuple[Left, ...]
     if basis == GOODWILL:
-        ceilings = [_ceiling_left(policy, line) for line in policy.ceilings if line.id in bound]
+        ceilings = [left_under(policy, line) for line in policy.ceilings if line.id in bound]
         others = (*ceilings, *[_budget_left(line) for line in policy.budgets if line.id in bound])
     else:
         others = (_due_left(policy, tuple(line for line in policy.owed if line.id in bound)),)
@@ -110,16 +107,6 @@ def blocking_lines(policy: Policy, words: Words, bench: Bench) -> tuple[Line, ..
 def _any_inside(intervals: tuple[Interval, ...]) -> int:
     low, high = intervals[0]
     return low if low is not None else high if high is not None else 0
-
-
-def _ceiling_left(policy: Policy, line: CeilingLine) -> Left:
-    allows, (_, remedies, basis) = limit_of(policy, line), ceiling_sum(line)
-
-    def left(request: RecoveryRequest, usage: Usage) -> int:
-        limit = allows(request)
-        return 0 if limit is None else limit - on_case(usage, remedies, basis)
-
-    return left
 
 
 def _budget_left(line: BudgetLine) -> Left:

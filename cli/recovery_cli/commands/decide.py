@@ -14,11 +14,11 @@ from rich.console import Console
 from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, placed
 from recovery_cli.columns import Columns
 from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, CannotWrite, Unusable
-from recovery_cli.files import STANDARD_STREAM, WholeLines, on_a_terminal, opened, shown_name
+from recovery_cli.files import STANDARD_STREAM, WholeLines, keep_apart, on_a_terminal, opened, shown_name
 from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
-from recovery_cli.render import console, count, diagnostic_text, plain, print_json
-from recovery_cli.rows import CSV, EXTENSIONS, JSONL, Row, Rows, csv_line, json_line, open_rows
-from recovery_engine import load_policy
+from recovery_cli.policy_files import named_policy, policy_path
+from recovery_cli.render import console, count, diagnostic_text, note_lone_matcher, plain, print_json
+from recovery_cli.rows import CSV, EXTENSIONS, JSONL, UTF_8, Row, Rows, csv_line, json_line, open_rows
 
 MOST_NAMED = 50
 FORMATS = click.Choice([CSV, JSONL])
@@ -34,7 +34,16 @@ FORMATS = click.Choice([CSV, JSONL])
 @click.option("--to", "to_format", type=FORMATS, help="Of the output; otherwise as the input.")
 @click.option("--output", default=STANDARD_STREAM, metavar="FILE", help="Where the rows go; otherwise stdout.")
 @click.option("--summary-only", is_flag=True, help="Write no rows; the summary goes to stdout.")
-@click.option("--max-problems", default=20, show_default=True, metavar="N", help="How many bad rows to show.")
+@click.option(
+    "--max-problems",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many bad rows to show.",
+)
+@click.option("--decimal-comma", is_flag=True, help="Amounts in a CSV file are written `1.234,50`.")
+@click.option("--encoding", default=UTF_8, show_default=True, metavar="NAME", help="Of the input, such as `cp1252`.")
 @json_option
 @click.pass_context
 def command(
@@ -49,6 +58,8 @@ def command(
     output: str,
     summary_only: bool,
     max_problems: int,
+    decimal_comma: bool,
+    encoding: str,
     as_json: bool,
     **words: str | None,
 ) -> None:
@@ -63,24 +74,35 @@ def command(
       recovery decide refunds.csv --role frontline > decided.csv
       recovery decide refunds.csv --role frontline --map amount=refund_total
       recovery decide requests.jsonl --policy hotel --to csv --output out.csv
+      recovery decide export.csv --role frontline --decimal-comma --encoding cp1252
       zcat year.csv.gz | recovery decide --role agent --summary-only --json
 
     Exit codes: 0 all decided, 1 some rows are invalid, 2 the input cannot be used, 130 stopped by Ctrl-C.
-    A file is written as FILE.partial and gets its name when it is complete.
+    A file is written as FILE.<number>.partial and gets its name when it is complete.
     """
-    policy = load_policy(policy_name)
-    columns = Columns(policy, mapped, constants | given_words(words))
+    if summary_only and output != STANDARD_STREAM:
+        raise click.UsageError("--summary-only writes no rows, and --output says where they go: give one of them", ctx)
+    keep_apart("--output", output, [file, policy_path(policy_name)])
+    policy = named_policy(policy_name)
+    note_lone_matcher()
+    columns = Columns(policy, mapped, constants | given_words(words), decimal_comma=decimal_comma)
     run = Run(file, columns, Tally(policy), max_problems)
+    if file == STANDARD_STREAM and on_a_terminal("stdin"):
+        run.note("reading requests from this terminal until Ctrl-D; to read a file, name it")
     with opened(file) as stream:
         shows = on_a_terminal("stderr") and (summary_only or output != STANDARD_STREAM or not on_a_terminal("stdout"))
         with _progress(stream, run.err, shows) as seen:
-            rows = open_rows(stream, shown_name(file), format_ or EXTENSIONS.get(Path(file).suffix.lower()), seen)
+            named = format_ or EXTENSIONS.get(Path(file).suffix.lower())
+            rows = open_rows(stream, shown_name(file), named, seen, encoding)
+            if decimal_comma and rows.format != CSV:
+                raise Unusable("--decimal-comma is for CSV", "JSON writes 120.50, as a number or as text")
             if rows.columns is not None:
                 columns.refuse_if_missing(rows.columns)
                 run.note_columns(rows.columns)
             stopped = _decide_all(run, rows, None if summary_only else output, to_format or rows.format)
     run.note_the_rest()
-    _summarise(run.tally, as_json, to_stderr=not summary_only)
+    rows_on_stdout = output == STANDARD_STREAM and not summary_only
+    _summarise(run.tally, as_json, to_stderr=rows_on_stdout or not (as_json or summary_only))
     ctx.exit(INTERRUPTED if stopped else FINDINGS if run.tally.invalid else FINE)
 
 
@@ -93,6 +115,8 @@ class Run:
     tally: Tally
     max_problems: int
     unread: dict[str, str] = field(default_factory=dict)
+    noted_alone: bool = False
+    noted_names: set[tuple[str, str]] = field(default_factory=set)
     err: Console = field(default_factory=lambda: console(to_stderr=True))
 
     def saw(self, answered: Answered) -> None:
@@ -108,8 +132,7 @@ class Run:
 
     def note_columns(self, columns: tuple[str, ...]) -> None:
         """Say which columns are read under another name, and which are not read."""
-        for name, column in self.columns.renamed(columns):
-            self.note(f"{name} is read from the column `{column}`")
+        self.note_renamed(columns)
         for column in columns:
             if (constant := self.columns.constants.get(column)) is not None:
                 self.note(f"the column `{column}` is not read: {column} is `{constant}` everywhere")
@@ -117,6 +140,23 @@ class Run:
                 self.note(f"the column `{column}` is passed through as `input_{column}`")
         self.see_unread(columns)
         self.note_unread()
+        self.note_alone(columns)
+
+    def note_alone(self, columns: tuple[str, ...]) -> None:
+        """Say once that rows do not count for each other, where somebody may think so."""
+        if not self.noted_alone and self.columns.leave_others_out(columns):
+            self.noted_alone = True
+            self.note(
+                "each row is decided on its own: what other rows of the same case, customer or employee gave does not "
+                "count, unless columns `on_case` / `used` say so"
+            )
+
+    def note_renamed(self, columns: tuple[str, ...]) -> None:
+        """Say, once for each, which parts are read from a column of another name."""
+        for name, column in self.columns.renamed(columns):
+            if (name, column) not in self.noted_names and len(self.noted_names) < MOST_NAMED:
+                self.noted_names.add((name, column))
+                self.note(f"{name} is read from the column `{column}`")
 
     def see_unread(self, columns: tuple[str, ...]) -> None:
         """Remember columns that are not read."""
@@ -135,8 +175,11 @@ class Run:
 
     def note_end(self, how: str, sink: WholeLines | None) -> None:
         """How far it came."""
-        kept = f"; they are in {sink.partial}" if sink and sink.partial else ""
-        self.note(f"{how}; {count(self.tally.decided + self.tally.invalid, 'row')} were decided{kept}")
+        rows = self.tally.decided + self.tally.invalid
+        if sink and not rows:
+            sink.discard()
+        kept = f"; they are in {sink.partial}" if sink and sink.partial and rows else ""
+        self.note(f"{how}; {count(rows, 'row')} {'was' if rows == 1 else 'were'} decided{kept}")
 
     def note_the_rest(self) -> None:
         """How many bad rows were not shown."""
@@ -155,6 +198,8 @@ def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> boo
         for answered in decide_rows(run.columns.policy, between.each(rows), run.columns):
             if rows.columns is None and (keys := tuple(answered.row.cells)) != last:
                 run.see_unread(last := keys)
+                run.note_renamed(keys)
+                run.note_alone(keys)
             run.saw(answered)
             write(answered)
         if sink:

@@ -11,16 +11,18 @@ from rich.text import Text
 from recovery_cli.answers import Answered, Tally, decide_rows
 from recovery_cli.columns import Columns
 from recovery_cli.options import json_option
-from recovery_cli.render import STYLES, console, in_words, indented, plain, print_json
+from recovery_cli.policy_files import named_policy
+from recovery_cli.render import STYLES, console, in_words, indented, note_lone_matcher, plain, print_json
 from recovery_cli.rows import CSV, JSONL, Row, Rows, open_rows
-from recovery_engine import Decision, Outcome, load_policy, shipped_policies
+from recovery_engine import Decision, Outcome, shipped_policies
 
 NOT_REQUEST = ("policy", "story")
 
 
 @click.command("demo")
 @json_option
-def command(as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.RichContext, as_json: bool) -> None:
     """See real complaints decided by real policies.
 
     First 402 refunds that customers of an online shop asked for, under the classic limits of 100, 250 and 500; then
@@ -31,6 +33,7 @@ def command(as_json: bool) -> None:
       recovery demo
       recovery demo --json
     """
+    note_lone_matcher()
     tally = _tally_of("retail_refunds.csv")
     answers = list(_complaints("complaints.jsonl"))
     if as_json:
@@ -44,11 +47,12 @@ def command(as_json: bool) -> None:
     out.print(Text("At a hotel and a restaurant", "bold"))
     for story, decision in answers:
         _show(out, story, decision)
-    out.print("\nAsk one yourself: recovery what-if --role frontline --remedy refund --amount 150")
+    line = "what-if --role frontline --remedy refund --amount 150"
+    out.print(f"\nAsk one yourself: {ctx.find_root().obj or 'recovery'} {line}", soft_wrap=True)
 
 
 def _tally_of(name: str) -> Tally:
-    policy = load_policy("classic")
+    policy = named_policy("classic")
     tally = Tally(policy)
     with (_folder() / name).open("rb") as stream:
         for answered in decide_rows(policy, open_rows(stream, name, CSV), Columns(policy, {}, {"role": "frontline"})):
@@ -65,7 +69,7 @@ def _complaints(name: str) -> Iterator[tuple[str, Decision]]:
 
 
 def _decided(row: Row) -> Answered:
-    policy = load_policy(row.cells["policy"])
+    policy = named_policy(row.cells["policy"])
     request = row._replace(cells={name: cell for name, cell in row.cells.items() if name not in NOT_REQUEST})
     return next(decide_rows(policy, Rows(JSONL, iter([request])), Columns(policy, {}, {})))
 

@@ -110,9 +110,12 @@ def _sqlite() -> Iterator[Finding]:
     found = tuple(int(part) for part in module.sqlite_version.split("."))
     name = "SQLite" if module is sqlite3 else "SQLite (pysqlite3)"
     if wal_is_safe(found):
-        yield Finding(name, GOOD, module.sqlite_version, "WAL is safe and will be used")
+        yield Finding(name, GOOD, module.sqlite_version, "for the recovery log that a later version keeps: WAL is safe")
     else:
-        means = "has the WAL-reset bug: the slower, safe DELETE journal with EXTRA will be used"
+        means = (
+            "matters to nothing yet: the recovery log that a later version keeps will use the slower, safe "
+            "DELETE journal with EXTRA, because this SQLite has the WAL-reset bug"
+        )
         yield Finding(name, NOTE, module.sqlite_version, means, "`pip install pysqlite3` brings a newer one")
 
 

@@ -3,30 +3,40 @@
 from dataclasses import asdict
 
 import rich_click as click
+from click.core import ParameterSource
 from rich.text import Text
 
-from recovery_cli.files import write_text
-from recovery_cli.options import json_option, policy_option
+from recovery_cli.files import keep_apart, write_text
+from recovery_cli.options import complete_policy, json_option, policy_option
 from recovery_cli.page import line_to_name, page
-from recovery_cli.render import console, indented, plain, print_json, table
-from recovery_engine import Card, CardTable, authority_card, load_policy
+from recovery_cli.policy_files import named_policy, policy_path
+from recovery_cli.render import Figures, console, indented, plain, print_json
+from recovery_engine import Card, CardTable, authority_card
 
 
 @click.command("matrix")
+@click.argument("policy", required=False, shell_complete=complete_policy)
 @policy_option
 @click.option("--html", metavar="FILE|-", help="Write a page to print and hang up; one file, works offline.")
 @json_option
-def command(policy_name: str, html: str | None, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.RichContext, policy: str | None, policy_name: str, html: str | None, as_json: bool) -> None:
     """Show who may give what, and every rule around it.
+
+    POLICY is a policy file or the name of a starter policy, the same as --policy.
 
     \b
     Examples:
       recovery matrix
-      recovery matrix --policy hotel
-      recovery matrix --policy my-policy.yaml --html card.html
-      recovery matrix --policy my-policy.yaml --html - | lp
+      recovery matrix hotel
+      recovery matrix my-policy.yaml --html card.html
+      recovery matrix my-policy.yaml --html - | lp
     """
-    card = authority_card(load_policy(policy_name))
+    if policy and ctx.get_parameter_source("policy_name") == ParameterSource.COMMANDLINE:
+        raise click.UsageError("the policy is named twice: give POLICY or --policy", ctx)
+    name = policy or policy_name
+    keep_apart("--html", html, [policy_path(name)])
+    card = authority_card(named_policy(name))
     if html:
         write_text(html, page(card))
     if as_json:
@@ -53,7 +63,7 @@ def _show_table(card: Card, shown: CardTable) -> None:
     out = console()
     when = f"Where {shown.when}, for one case" if shown.when else "May give alone, for one case"
     out.print(Text.assemble((when, "bold"), (f"  {shown.line}", "dim")))
-    made = table("", *card.ladder, right=card.ladder)
+    made = Figures("", *card.ladder)
     for row, cells in shown.rows:
         made.add_row(row, *(cell or "as in all" for cell in cells))
     out.print(indented(made))

@@ -6,10 +6,11 @@ import rich_click as click
 from rich.text import Text
 
 from recovery_cli.exits import Unusable
-from recovery_cli.files import STANDARD_STREAM, write_text
+from recovery_cli.files import STANDARD_STREAM, keep_apart, write_text
 from recovery_cli.options import complete_policy, json_option
+from recovery_cli.policy_files import named_policy
 from recovery_cli.render import console, in_words, print_json
-from recovery_engine import Policy, load_policy, shipped_policies
+from recovery_engine import Policy, shipped_policies
 
 
 @click.command("policies")
@@ -32,8 +33,9 @@ def command(name: str | None, output: str | None, force: bool, as_json: bool) ->
         _list(as_json)
         return
     if name not in shipped_policies():
-        load_policy(name)  # says which name is close, where it is no file either
+        named_policy(name)  # says which name is close, where it is no file either
         raise Unusable(f"{name} is not a starter policy", f"one of {', '.join(shipped_policies())}")
+    keep_apart("--output", output, [shipped_policies()[name]])
     text = shipped_policies()[name].read_text(encoding="utf-8")
     if as_json:
         print_json({"name": name, "text": text})
@@ -47,7 +49,7 @@ def command(name: str | None, output: str | None, force: bool, as_json: bool) ->
 
 
 def _list(as_json: bool) -> None:
-    policies = {name: load_policy(name) for name in shipped_policies()}
+    policies = {name: named_policy(name) for name in shipped_policies()}
     if as_json:
         print_json([_as_json(name, policy) for name, policy in policies.items()])
         return

@@ -6,9 +6,10 @@ import rich_click as click
 from rich.text import Text
 
 from recovery_cli.exits import FINDINGS, FINE, UNUSABLE
+from recovery_cli.files import keep_apart
 from recovery_cli.junit import write_junit
 from recovery_cli.options import complete_policy, json_option
-from recovery_cli.policy_files import Checked, checked_files
+from recovery_cli.policy_files import Checked, checked_files, expanded, policy_path
 from recovery_cli.render import (
     console,
     count,
@@ -16,6 +17,7 @@ from recovery_cli.render import (
     diagnostics_as_json,
     indented,
     near,
+    note_lone_matcher,
     plain,
     print_json,
     show_diagnostics,
@@ -42,13 +44,15 @@ def command(ctx: click.RichContext, files: tuple[str, ...], strict: bool, junit:
 
     Exit codes: 0 all pass, 1 a test fails or a policy has mistakes, 2 a file cannot be read.
     """
+    keep_apart("--junit", junit, [policy_path(name) for given in files for name in expanded(given)])
+    note_lone_matcher()
     tested = list(checked_files(files))
     if as_json:
         print_json({"files": [_as_json(checked) for checked in tested]})
     else:
         for checked in tested:
             _show(checked)
-        _show_summary(tested)
+        _show_summary(tested, strict)
     if junit:
         write_junit(junit, tested)
     if any(checked.unreadable for checked in tested):
@@ -72,7 +76,8 @@ def _show(checked: Checked) -> None:
         return
     passed = sum(result.passed for result in checked.results)
     failed = len(checked.results) - passed
-    text = Text(f"{checked.name}: ", "bold").append(f"{passed} passed", "green" if passed else "")
+    ran = f"{passed} passed" if checked.results else "no tests"
+    text = Text(f"{checked.name}: ", "bold").append(ran, "green" if passed else "")
     out.print(text.append(f", {failed} failed", "red") if failed else text, soft_wrap=True)
     for result in checked.results:
         if not result.passed:
@@ -99,12 +104,15 @@ def failure_lines(result: ExampleResult) -> Iterator[Text]:
             yield Text.assemble("because ", plain(reason.text), (f" ({reason.line}, {near(reason.where)})", "dim"))
 
 
-def _show_summary(tested: Sequence[Checked]) -> None:
+def _show_summary(tested: Sequence[Checked], strict: bool) -> None:
     results = [result for checked in tested for result in checked.results]
     failed = sum(not result.passed for result in results)
     unusable = sum(checked.policy is None for checked in tested)
     more = f", {count(unusable, 'policy')} not usable" if unusable else ""
-    click.echo(f"{count(len(results), 'test')} in {count(len(tested), 'policy')}: {failed} failed{more}")
+    never = sum(len(_never(checked)) for checked in tested) if strict else 0
+    more += f", {count(never, 'line')} decided in no test (a finding with --strict)" if never else ""
+    ran = count(len(results), "test") if results else "no tests"
+    click.echo(f"{ran} in {count(len(tested), 'policy')}: {failed} failed{more}")
 
 
 def _as_json(checked: Checked) -> dict[str, object]:

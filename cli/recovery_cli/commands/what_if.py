@@ -16,9 +16,10 @@ from recovery_cli.options import (
     policy_option,
     request_words,
 )
-from recovery_cli.render import print_json, show_decision
+from recovery_cli.policy_files import named_policy
+from recovery_cli.render import note_lone_matcher, print_json, show_decision
 from recovery_cli.rows import read_json
-from recovery_engine import Outcome, load_policy, read_request
+from recovery_engine import Outcome, read_request
 
 EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Outcome.INCOMPLETE: 30}
 
@@ -69,7 +70,8 @@ def command(
     if evidence:
         given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
     given["facts"] = _facts(given.get("facts")) | fact
-    policy = load_policy(policy_name)
+    policy = named_policy(policy_name)
+    note_lone_matcher()
     decision = recovery_engine.decide(policy, *read_request(policy, given))
     if as_json:
         print_json(decision.as_dict())
