@@ -82,7 +82,7 @@ def test_a_run_that_decided_nothing_leaves_nothing_behind(tmp_path: Path) -> Non
 )
 def test_an_output_is_never_written_over_an_input_or_the_policy(line: str, requests: Path, policy: Path) -> None:
     link = policy.with_name("link.yaml")
-    link.symlink_to(requests if "IN" in line else policy)
+    link.symlink_to(requests if "IN" in line.split() else policy)
     places = {
         "IN": requests,
         "POLICY": policy,

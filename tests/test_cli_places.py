@@ -59,7 +59,8 @@ def figures(text: str) -> list[str]:
 def test_no_figure_is_cut_in_a_narrow_terminal(args: list[str | Path]) -> None:
     wide, narrow = recovery(*args, columns=200), recovery(*args, columns=40)
     assert set(figures(wide.stdout)) == set(figures(narrow.stdout))
-    assert max(len(line.rstrip()) for line in narrow.stdout.splitlines()) <= 40
+    lines = [line.rstrip() for line in narrow.stdout.splitlines() if "what-if" not in line]  # that one is to be copied
+    assert max(map(len, lines)) <= 40
     assert "…" not in narrow.stdout
 
 

@@ -180,6 +180,10 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     _stand_in_for_closed_streams()
     _never_fail_for_want_of_a_letter()
+    if f"_{NAME.upper()}_COMPLETE" in os.environ:
+        from recovery_cli import completion
+
+        completion.use()
     if "NO_COLOR" in os.environ:
         import rich_click.rich_click as look
 

@@ -26,10 +26,11 @@ REQUEST_WORDS = {
 
 def _chosen_policy(ctx: click.Context) -> Any:
     """The policy that the words are completed from, or None if it cannot be used."""
-    from recovery_engine import PolicyError, load_policy
+    from recovery_cli.policy_files import named_policy
+    from recovery_engine import PolicyError
 
     try:
-        return load_policy(ctx.params.get("policy_name") or os.environ.get("RECOVERY_POLICY") or DEFAULT_POLICY)
+        return named_policy(ctx.params.get("policy_name") or os.environ.get("RECOVERY_POLICY") or DEFAULT_POLICY)
     except PolicyError:
         return None
 
@@ -48,15 +49,19 @@ def complete_word(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def complete_assignment(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names that may stand before the ``=``: facts, remedies or budgets of the chosen policy."""
+    """The names that may stand before the ``=``: facts, remedies, budgets, or the parts of a request."""
     policy = _chosen_policy(ctx)
     if policy is None:
         return []
-    names = {
+    names: Iterable[str] = {
         "used": [line.id for line in policy.budgets],
         "on_case": policy.words.known("remedy") or (),
         "owed_on_case": policy.words.known("remedy") or (),
     }.get(str(param.name), policy.facts)
+    if param.name in ("mapped", "constants"):
+        from recovery_cli.columns import NESTED, REQUEST
+
+        names = (*REQUEST, *NESTED, *policy.facts)
     return _beginning((f"{name}=" for name in names), incomplete)
 
 

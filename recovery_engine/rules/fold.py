@@ -79,13 +79,13 @@ class Bench:
         self.deny, self.someone_else = ids(policy.deny), ids(policy.someone_else)
         self.owed = () if self.goodwill else ids(policy.owed)
         authority = [line for line in reversed(policy.authority) if line in lines]
-        self.rows = tuple(  # the last line first
-            (row, tuple((line.id, line.up_to[row]) for line in authority if row in line.up_to))
+        self.rows = tuple(  # of each row the last line first
+            tuple((Stop(line.id, row), line.up_to[row]) for line in authority if row in line.up_to)
             for row in ("total", str(words["remedy"]))
         )
-        # (line, the first rank it no longer binds, whether it is a budget of one employee)
+        # (line as a stop, the first rank it no longer binds, whether it is a budget of one employee)
         self.bounds = tuple(
-            (line.id, above(line.binds_below), isinstance(line, BudgetLine) and line.per == "employee")
+            (Stop(line.id), above(line.binds_below), isinstance(line, BudgetLine) and line.per == "employee")
             for line in lines
             if isinstance(line, CeilingLine | BudgetLine)
         )
@@ -96,6 +96,7 @@ class Bench:
             for line in lines
             if isinstance(line, RequiresLine) and (items := tuple(_not_on_file(line, proof)))
         )
+        self.free_rungs = tuple(Rung(role) for role in policy.ladder)
         self.reason_missing = words.get("category") in policy.reason_codes and not proof.reason
 
 
@@ -155,24 +156,23 @@ class _Case:
         self.four_eyes = [eyes for eyes in bench.four_eyes if eyes[0] in fitting and not at_no_cost]
         self.unproven = [proof for proof in bench.unproven if proof[0] in fitting]
         self.lacks_proof = bool(self.unproven) or bench.reason_missing
-        self.bounds = [bound for bound in bench.bounds if bound[0] in fitting]
-        exceeded_bounds = [bound for bound in self.bounds if bound[0] in exceeded]
-        self.own: list[tuple[str, str, Cell]] = []
+        self.bounds = [bound for bound in bench.bounds if bound[0].line in fitting]
+        over = [bound for bound in self.bounds if bound[0].line in exceeded]
+        self.own: list[tuple[Stop, Cell]] = []
         self.gives_nothing = True
         # What stops each role, but for proof; a budget of an employee only where the person is known: the requester.
         self.over: list[tuple[Stop, ...]] = [()] * len(bench.ladder)
         self.own_over: tuple[Stop, ...] = ()
         if bench.goodwill:
-            rows = [(row, [line for line in lines if line[0] in fitting]) for row, lines in bench.rows]
+            rows = [[line for line in lines if line[0].line in fitting] for lines in bench.rows]
             for rank in range(len(bench.ladder)):
                 in_force = _in_force(rows, rank)
                 stops = _limits_over(in_force, match)
-                bound = [Stop(line) for line, above, personal in exceeded_bounds if rank < above and not personal]
-                self.over[rank] = (*stops, *bound)
+                self.over[rank] = (*stops, *[stop for stop, above, personal in over if rank < above and not personal])
                 if rank == self.rank:
                     self.own = in_force
-                    self.gives_nothing = not in_force or NONE in [cell for _, _, cell in in_force]
-                    self.own_over = (*stops, *[Stop(line) for line, above, _ in exceeded_bounds if rank < above])
+                    self.gives_nothing = not in_force or NONE in [cell for _, cell in in_force]
+                    self.own_over = (*stops, *[stop for stop, above, _ in over if rank < above])
 
     # --- rule 5 ---
 
@@ -186,7 +186,7 @@ class _Case:
         stops = self.stops(self.rank, with_all_proof, requester=True)
         if not stops and not self.someone_else:
             if not eyes:
-                used = self.owed or tuple(dict.fromkeys([line for line, _, _ in self.own]))
+                used = self.owed or tuple(dict.fromkeys([row.line for row, _ in self.own]))
                 return _Answer(Outcome.APPROVE, None, None, self.rank, used)
             asked = self._second(self.rank)
             return _Answer(Outcome.ESCALATE, asked, asked, self.rank, eyes)
@@ -229,38 +229,41 @@ class _Case:
                 lines = (*self.denied, *others, *self.beyond, *[stop.line for stop in stops])
                 yield Rung(role, tuple(dict.fromkeys(lines)))
             else:
-                yield Rung(role)
+                yield self.bench.free_rungs[rank]
 
     def caps(self) -> Iterator[Cap]:
         """What bounds the amount the requester may give."""
         yield from map(Cap, self.owed)
-        for line, row, cell in self.own:
+        for row, cell in self.own:
             if cell != UNLIMITED:
-                yield Cap(line, row, cell)
+                yield Cap(row.line, row.row, cell)
         if self.bench.goodwill:
-            for line, above, _ in self.bounds:
+            for stop, above, _ in self.bounds:
                 if self.rank < above:
-                    yield Cap(line)
+                    yield Cap(stop.line)
 
 
-def _in_force(rows: list[tuple[str, list[tuple[str, tuple[Cell, ...]]]]], rank: int) -> list[tuple[str, str, Cell]]:
+def _in_force(rows: list[list[tuple[Stop, tuple[Cell, ...]]]], rank: int) -> list[tuple[Stop, Cell]]:
     """The cells in force for a role: of each row the last one that fits, `same` looking further back."""
     found = []
-    for row, lines in rows:
-        for line, cells in lines:
+    for lines in rows:
+        for row, cells in lines:
             cell = cells[rank]
             if cell != SAME:
-                found.append((line, row, cell))
+                found.append((row, cell))
                 break
     return found
 
 
-def _limits_over(in_force: list[tuple[str, str, Cell]], match: Match) -> list[Stop]:
+def _limits_over(in_force: list[tuple[Stop, Cell]], match: Match) -> list[Stop]:
     """The rows that stop a role: what it may give is below what this would make."""
     if not in_force:
         return [Stop(NOBODY_GIVES)]
-    return [
-        Stop(line, row)
-        for line, row, cell in in_force
-        if cell != UNLIMITED and (cell == NONE or ("within", line, row, cell) not in match)
-    ]
+    found = []
+    for row, cell in in_force:
+        if type(cell) is int:
+            if ("within", row.line, row.row, cell) not in match:
+                found.append(row)
+        elif cell == NONE:
+            found.append(row)
+    return found

@@ -5,6 +5,7 @@ from pathlib import Path
 import rich_click as click
 from click.shell_completion import get_completion_class
 
+from recovery_cli import completion as bash
 from recovery_cli.options import json_option
 from recovery_cli.render import print_json
 
@@ -27,6 +28,7 @@ def command(ctx: click.RichContext, shell: str, as_json: bool) -> None:
       recovery completion zsh >> ~/.zshrc
       recovery completion fish > ~/.config/fish/completions/recovery.fish
     """
+    bash.use()
     completion = get_completion_class(shell)
     assert completion is not None, "click knows these three"
     name = Path(ctx.find_root().info_name or "recovery").name
