@@ -123,6 +123,8 @@ class Explainer:
         if never:
             what = "anything" if "total" in never else in_words(never[0])
             return "", None, None, f"{in_words(role)} may not give {what}"
+        if not self.request.amount.minor:
+            return "", None, None, f"{in_words(role)} may give this at no cost"
         found = [
             (self._sum(ALL if row == "total" else (row,), GOODWILL) - cell, row, cell)
             for row, cell in cells.items()

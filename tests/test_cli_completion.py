@@ -27,7 +27,7 @@ def offered(folder: Path, *words: str) -> list[str]:
     """What bash offers for the last word, having split the line into these words."""
     line = " ".join(f"'{word}'" for word in words)
     code = f"""
-        source script 2>/dev/null
+        source ./script 2>/dev/null
         COMP_WORDS=(recovery {line}) COMP_CWORD={len(words)}
         _recovery_completion ./recovery 2>/dev/null
         printf '%s\\n' "${{COMPREPLY[@]}}"

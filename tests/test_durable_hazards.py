@@ -12,8 +12,22 @@ from typing import Any
 import pytest
 
 from recovery_engine.rules import durable
-from recovery_engine.rules.durable import FIELDS, MOST_TRUE_AT_ONCE, MatcherFault, Network, Rule, RulesetTooLarge
+from recovery_engine.rules.durable import (
+    AVAILABLE,
+    FIELDS,
+    MOST_TRUE_AT_ONCE,
+    WHY_NOT,
+    MatcherFault,
+    Network,
+    Rule,
+    RulesetTooLarge,
+)
 from tests.durable_raw import BILL, all_of, c_module, driver, needs_durable, network
+
+
+def test_durable_rules_serves_here() -> None:
+    """So that a test left out because it is missing cannot pass for one that was run."""
+    assert AVAILABLE, WHY_NOT
 
 
 @needs_durable

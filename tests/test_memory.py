@@ -65,6 +65,12 @@ def test_facts_stand_in_for_nothing_else(fields: dict[str, object], name: str) -
     assert [diagnostic.where for diagnostic in caught.value.diagnostics] == [name]
 
 
+@pytest.mark.parametrize("fields", ["amount=5", None, 7, [("amount", "5")]])
+def test_a_request_is_a_mapping(fields: object) -> None:
+    with pytest.raises(InvalidRequest, match="a request is a mapping"):
+        read_request(parse_policy(HUNDRED), fields)  # type: ignore[arg-type]
+
+
 def test_a_remedy_is_guessed_only_where_none_is_read() -> None:
     classic = load_policy("classic")
     assert read_request(classic, {"role": "frontline", "amount": "90"})[0].remedy == "refund"

@@ -197,7 +197,10 @@ def read_request(policy: Policy, fields: Mapping[str, Any]) -> tuple[RecoveryReq
     in which no line reads the remedy needs none named.
     Raises InvalidRequest with every problem, each with the nearest right word.
     """
-    reader = _RequestReader(policy, fields)
+    given: object = fields
+    if not isinstance(given, Mapping):
+        raise InvalidRequest([problem(ILL_TYPED, "request", "a request is a mapping", "give {field: value}")])
+    reader = _RequestReader(policy, given)
     request, usage = reader.read()
     if reader.found:
         raise InvalidRequest(reader.found)
