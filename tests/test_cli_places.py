@@ -156,6 +156,7 @@ def test_where_it_is_not_on_the_path_it_is_called_as_it_was_started(tmp_path: Pa
     assert str(Path.cwd()) not in started(inside, "demo").splitlines()[-1]
     assert "  venv/bin/recovery demo" in started(inside, "demo", "--help")
     assert "  venv/bin/recovery demo" in started(inside, "--help")
+    assert "| venv/bin/recovery decide" in started(inside, "decide", "--help")
     assert "/opt/x/recovery what-if" in started("/opt/x/recovery", "demo").splitlines()[-1]
     (tmp_path / "recovery").touch(mode=0o755)
     assert ": recovery what-if" in started(inside, "demo", on_path=str(tmp_path)).splitlines()[-1]

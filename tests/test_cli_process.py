@@ -65,6 +65,21 @@ def in_a_terminal(*args: str, env: dict[str, str] | None = None) -> bytes:
     return seen
 
 
+def test_a_terminal_that_rows_are_awaited_from_is_told_so() -> None:
+    outer, inner = pty.openpty()
+    with subprocess.Popen(
+        [*RECOVERY, "decide", "--role", "frontline"], stdin=inner, stderr=inner, env=CLEAN
+    ) as waiting:
+        os.close(inner)
+        seen = b""
+        while b"name it" not in seen:
+            assert select.select([outer], [], [], 30)[0], "nothing is said"
+            seen += os.read(outer, 4096)
+        waiting.kill()
+    os.close(outer)
+    assert b"Ctrl-D" in seen
+
+
 def _until_closed(terminal: int) -> Iterator[bytes]:
     with suppress(OSError):  # Linux says EIO when the other side is gone
         while chunk := os.read(terminal, 65536):

@@ -214,6 +214,7 @@ def test_json_that_is_no_request_is_refused_and_never_a_traceback(policy: str, g
         (["--used", "customer-90d=lots"], "amount: 50"),
         (["--on-case", "refnd=5"], "did you mean `refund`?"),
         (["--rol", "lead"], "--role"),
+        (["--fact", "foo=1"], "foo: error RQ005 unknown fact `foo` (one of `days_since_visit`, `is_staff`)"),
     ],
 )
 def test_a_flag_that_cannot_be_read_names_the_cure(policy: str, flags: list[str], cure: str) -> None:

@@ -62,4 +62,4 @@ class Bash(BashComplete):
 
 def use() -> None:
     """Complete in bash with these."""
-    pass
+    add_completion_class(Bash)

@@ -72,7 +72,7 @@ def _as_called(command: click.Command, called: str) -> click.Command:
     """The command with its examples as they can be typed here."""
     if called != NAME and command.help:
         command = copy(command)
-        command.help = re.sub(rf"(?m)^(\s+){NAME} ", lambda found: f"{found[1]}{called} ", str(command.help))
+        command.help = re.sub(rf"(?m)(^\s+|\| ){NAME} ", lambda found: f"{found[1]}{called} ", str(command.help))
     return command
 
 

@@ -43,14 +43,15 @@ def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic
     shipped = shipped_policies()
     file = Path(path)
     try:
-        file = shipped[str(path)] if str(path) in shipped and not file.exists() else file
+        file = shipped[str(path)] if str(path) in shipped and not file.is_file() else file
         if file.is_file() and file.stat().st_size > _MAX_BYTES:
             message = f"{file.stat().st_size:,} bytes is too large for a policy"
             return None, (_unreadable(str(file), message, "a policy is one page"),)
         raw = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         message = f"cannot read it: {(getattr(error, 'strerror', None) or str(error)).lower()}"
-        cure = did_you_mean(str(path)[:80], [*shipped, *(str(sibling) for sibling in _siblings(file))])
+        names = [name for name in (*shipped, *map(str, _siblings(file))) if name != str(path)]
+        cure = did_you_mean(str(path)[:80], names)
         return None, (_unreadable(str(file), message, cure),)
     shown = str(file)
     try:
