@@ -23,7 +23,7 @@ from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word
 from recovery_engine.rules.fold import Bench, Proof, Ruling, fold
 from recovery_engine.rules.readings import Reading
 from recovery_engine.rules.reference import Match
-from recovery_engine.rules.room import Room, blocking_lines, highest_owed, room_of
+from recovery_engine.rules.room import Room, blocking_lines, highest_owed, lefts_of, room_of
 
 # What is remembered is bounded: a seat takes some 10 KB, a cell some 5.
 _MOST_SEATS = 10_000
@@ -326,6 +326,7 @@ class Seat:
         self._asked = tuple(compiled.facts_asked(self.words))
         self._bench = Bench(rules, self.words, self.rank, compiled.proof_of(request))
         self._blocking = blocking_lines(rules, self.words, self._bench)
+        self._lefts = lefts_of(rules, self.words)
         self._bands = tuple((meter.read, meter.cuts) for meter in self.meters)
         self._rulings: dict[tuple[int, ...], Ruled] = {}
         # On a case that had nothing yet, every sum is the amount: one band of all their cuts will do.
@@ -366,8 +367,16 @@ class Seat:
             ruling, match = compiled.faulty(match), frozenset()
         else:
             ruling = fold(self._bench, match, amount == 0)
-        reason_missing = self._bench.reason_missing
-        room = room_of(compiled.rules, self.words, readings, match, ruling, self._blocking, reason_missing)
+        room = room_of(
+            compiled.rules,
+            self.words,
+            readings,
+            match,
+            ruling,
+            self._blocking,
+            self._lefts,
+            self._bench.reason_missing,
+        )
         if not ruling.fault:
             rulings[cell] = ruling, room
             compiled.cells += 1

@@ -69,9 +69,10 @@ def room_of(
     match: Match,
     ruling: Ruling,
     blocking: Sequence[Line],
+    lefts: Mapping[str, Left],
     reason_missing: bool,
 ) -> Room:
-    """The room of a requester on a cell, given the lines that may block it and whether a reason code is missing."""
+    """The room of a requester on a cell, given the lines that may block it and what ceilings and budgets leave."""
     basis = str(words["basis"])
     rows = [(ALL if cap.row == "total" else (cap.row,), cap.limit) for cap in ruling.caps if cap.row]
     limits = tuple((remedies, limit) for remedies, limit in rows if isinstance(limit, int))
@@ -83,15 +84,20 @@ def room_of(
             is_open = is_open and ("fits", line.id) not in match
         elif fits(line, words, {**readings, amount_in(line, basis): _any_inside(intervals)}):
             forbidden.append((named_remedies(line), intervals))
-    bound = {cap.line for cap in ruling.caps if not cap.row}
     others: tuple[Left, ...]
     if basis == GOODWILL:
-        ceilings = [left_under(policy, line) for line in policy.ceilings if line.id in bound]
-        others = (*ceilings, *[_budget_left(line) for line in policy.budgets if line.id in bound])
+        others = tuple([lefts[cap.line] for cap in ruling.caps if not cap.row])
     else:
-        others = (_due_left(policy, tuple(line for line in policy.owed if line.id in bound)),)
+        owed = {cap.line for cap in ruling.caps}
+        others = (_due_left(policy, tuple(line for line in policy.owed if line.id in owed)),)
     lowest = min([limit for _, limit in limits], default=MAX_MINOR)
     return Room(is_open, lowest, limits, others, tuple(forbidden), basis)
+
+
+def lefts_of(policy: Policy, words: Words) -> dict[str, Left]:
+    """What each ceiling and budget that may fit leaves, by line."""
+    lefts = {line.id: left_under(policy, line) for line in policy.ceilings if may_fit(line, words)}
+    return lefts | {line.id: _budget_left(line) for line in policy.budgets if may_fit(line, words)}
 
 
 def blocking_lines(policy: Policy, words: Words, bench: Bench) -> tuple[Line, ...]:
