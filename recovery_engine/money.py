@@ -29,6 +29,8 @@ CURRENCIES = frozenset(
 MAX_MINOR = 2**53 - 1
 """The largest amount, in minor units, inclusive: beyond it JSON readers and the rule network lose exactness."""
 
+_SIGNS = "$£€¥₹"
+
 _AMOUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|0|[1-9]\d*)(?:\.(\d+))?", re.ASCII)
 
 
@@ -134,11 +136,14 @@ def _without_currency(text: str, currency: str) -> str:
     if text[:1].isdigit() and text[-1:].isdigit():
         return text
     symbol = _symbol(currency)
-    for mark in (symbol, symbol[-1] if symbol[-1] in "$£€¥" else symbol, currency):
+    narrow = symbol[-1] if symbol[-1] in _SIGNS else symbol
+    for mark in (symbol, narrow, currency):
         if text.startswith(mark):
             return text.removeprefix(mark).strip(" ")
-        if mark == currency and text.endswith(mark):
+        if text.endswith(mark):
             return text.removesuffix(mark).strip(" ")
+    if {text[:1], text[-1:]} & set(_SIGNS):
+        raise NotAnAmount(f"`{_short(text)}` is not in {currency}", f"amounts here are in {currency}")
     words = set(re.findall(r"[A-Z]{3}", text)) & CURRENCIES
     if words:
         raise NotAnAmount(f"`{_short(text)}` is in {min(words)}", f"amounts here are in {currency}")

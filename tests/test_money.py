@@ -269,3 +269,14 @@ def test_the_examples_in_the_module_run() -> None:
     results = doctest.testmod(money)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.parametrize(("text", "currency"), [("$100", "EUR"), ("£5", "USD"), ("100€", "GBP"), ("¥500", "USD")])
+def test_a_foreign_sign_is_said_to_be_one(text: str, currency: str) -> None:
+    with pytest.raises(NotAnAmount, match=f"is not in {currency}"):
+        parse_amount(text, currency)
+
+
+@pytest.mark.parametrize(("text", "currency"), [("100€", "EUR"), ("100 €", "EUR"), ("$100", "CAD"), ("CA$100", "CAD")])
+def test_a_sign_may_stand_before_or_after(text: str, currency: str) -> None:
+    assert parse_amount(text, currency) == 10_000
