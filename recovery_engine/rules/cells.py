@@ -5,11 +5,21 @@ between neighbouring constants one band, and what the matchers find is constant 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
-from recovery_engine.policy.schema import ANYTHING, BudgetLine, Conditions, Limit, Line, OwedLine, Policy
+from recovery_engine.model import GOODWILL, RecoveryRequest, Usage
+from recovery_engine.policy.schema import (
+    ANYTHING,
+    AuthorityLine,
+    BudgetLine,
+    CeilingLine,
+    Conditions,
+    Limit,
+    Line,
+    OwedLine,
+    Policy,
+)
 from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Word
 from recovery_engine.rules.readings import (
     ALL,
@@ -87,62 +97,51 @@ def facts_read(line: Line) -> Iterator[str]:
         yield from (name for name in (line.of, line.per) if name)
 
 
+Measured = tuple[Reading, Read, Iterable[int]]
+"""What a line compares: the reading, how to read it, and the last values of bands."""
+
+
 def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
     """What must be read about requests with these words."""
-    basis = str(words["basis"])
     cuts: dict[Reading, set[int]] = {}
     reads: dict[Reading, Read] = {}
+    for line in used_lines(policy, str(words["basis"])):
+        if may_fit(line, words):
+            for key, read, values in (*_in_conditions(policy, line, words), *_in_limits(policy, line, words)):
+                cuts.setdefault(key, set()).update(values)
+                reads[key] = read
+    return tuple(Meter(key, reads[key], tuple(sorted(cuts[key]))) for key in sorted(cuts, key=str) if cuts[key])
 
-    def cut(key: Reading, read: Read, *values: int) -> None:
-        cuts.setdefault(key, set()).update(values)
-        reads[key] = read
 
-    for line in used_lines(policy, basis):
-        if not may_fit(line, words):
-            continue
-        for asked in (line.when, line.unless or ANYTHING):
-            for name, intervals in asked.numbers.items():
-                ends = [
-                    end
-                    for low, high in intervals
-                    for end in (None if low is None else low - 1, high)
-                    if end is not None
-                ]
-                if name == "amount":
-                    key = amount_in(line, basis)
-                    cut(key, _sum(key), *ends)
-                else:
-                    cut(("number", name), _number(policy, name), *ends)
-    if basis == OWED:
-        for owing in policy.owed:
-            if may_fit(owing, words):
-                cut(("due", owing.id), _after(due_of(policy, owing)), -1)
-        return _sorted_meters(cuts, reads)
-    for authority in policy.authority:
-        if may_fit(authority, words):
-            for row, remedies in (("total", ALL), (str(words["remedy"]), (str(words["remedy"]),))):
-                key = ("sum", remedies, GOODWILL)
-                for cell in authority.up_to.get(row, ()):
-                    if isinstance(cell, int):
-                        cut(key, _sum(key), cell)
-    for ceiling in policy.ceilings:
-        if may_fit(ceiling, words):
-            if ceiling.of is None and ceiling.per is None:
-                key = ceiling_sum(ceiling)
-                cut(key, _sum(key), ceiling.amount or 0)
+def _in_conditions(policy: Policy, line: Line, words: Words) -> Iterator[Measured]:
+    for asked in (line.when, line.unless or ANYTHING):
+        for name, intervals in asked.numbers.items():
+            ends = [low - 1 for low, _ in intervals if low is not None] + [
+                high for _, high in intervals if high is not None
+            ]
+            if name == "amount":
+                key = amount_in(line, str(words["basis"]))
+                yield key, _sum(key), ends
             else:
-                cut(("slack", ceiling.id), _after(left_under(policy, ceiling)), -1)
-    for budget in policy.budgets:
-        if may_fit(budget, words):
-            if budget.amount is not None:
-                cut(("budget", budget.id), _budget(budget.id), budget.amount)
-            if budget.times is not None:
-                cut(("times", budget.id), _times(budget), budget.times)
-    return _sorted_meters(cuts, reads)
+                yield ("number", name), _number(policy, name), ends
 
 
-def _sorted_meters(cuts: Mapping[Reading, set[int]], reads: Mapping[Reading, Read]) -> tuple[Meter, ...]:
-    return tuple(Meter(key, reads[key], tuple(sorted(values))) for key, values in sorted(cuts.items(), key=str))
+def _in_limits(policy: Policy, line: Line, words: Words) -> Iterator[Measured]:
+    match line:
+        case AuthorityLine():
+            remedy = str(words["remedy"])
+            for row, remedies in (("total", ALL), (remedy, (remedy,))):
+                key: SumReading = ("sum", remedies, GOODWILL)
+                yield key, _sum(key), [cell for cell in line.up_to.get(row, ()) if isinstance(cell, int)]
+        case CeilingLine() if line.of is None and line.per is None and line.amount is not None:
+            yield ceiling_sum(line), _sum(ceiling_sum(line)), [line.amount]
+        case CeilingLine():
+            yield ("slack", line.id), _after(left_under(policy, line)), [-1]
+        case BudgetLine():
+            yield ("budget", line.id), _budget(line.id), [] if line.amount is None else [line.amount]
+            yield ("times", line.id), _times(line), [] if line.times is None else [line.times]
+        case OwedLine():
+            yield ("due", line.id), _after(due_of(policy, line)), [-1]
 
 
 def _sum(key: SumReading) -> Read:
