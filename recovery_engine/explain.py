@@ -22,7 +22,18 @@ from recovery_engine.model import (
     Usage,
 )
 from recovery_engine.money import Money, format_minor
-from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words, proof_in_words
+from recovery_engine.phrases import (
+    but,
+    cases_in_words,
+    duration,
+    in_words,
+    limit_in_words,
+    period_in_words,
+    proof_in_words,
+    required_in_words,
+    second_in_words,
+    with_conditions,
+)
 from recovery_engine.policy.schema import (
     AuthorityLine,
     BudgetLine,
@@ -75,14 +86,16 @@ class Explainer:
 
     def because(self, lines: tuple[str, ...]) -> tuple[Reason, ...]:
         """A reason for each deciding line."""
-        by_id = {line.id: line for line in self.decider.rules.lines()}
+        by_id = self._lines()
         return tuple(self._reason(name, by_id.get(name)) for name in lines)
+
+    def _lines(self) -> dict[str, Line]:
+        return {line.id: line for line in self.decider.rules.lines()}
 
     def _reason(self, name: str, line: Line | None) -> Reason:
         what, had, limit, text = self._figures(name, line)
         if line is not None:
-            asked = conditions_in_words(self.decider.rules, line)
-            text = f"{text} (where {asked})" if asked else text
+            text = with_conditions(self.decider.rules, line, text)
             text = f"{text}. {line.why}" if line.why else text
         return Reason(name, what, had, limit, self.decider.where(name), text)
 
@@ -102,12 +115,10 @@ class Explainer:
                 text = f"{limit_in_words(line, self.money)} is owed; {self.money(due)} of it is still due"
                 return "amount", self.request.amount.minor, due, text
             case RequiresLine():
-                proof = proof_in_words([*line.evidence, *(["note"] if line.note else [])])
-                waivable = f"; {in_words(line.waivable_by)} and above may do without" if line.waivable_by else ""
-                return "", None, None, f"{proof} must be on file{waivable}"
+                waivable = but(line.waivable_by, "may do without")
+                return "", None, None, f"{required_in_words(line)} must be on file{waivable}"
             case FourEyesLine():
-                second = "the next role" if line.second == "next_role" else in_words(line.second)
-                return "", None, None, f"a second, different person must agree: {second} or above"
+                return "", None, None, f"a second, different person must agree: {second_in_words(line)}"
             case DenyLine():
                 return "", None, None, line.say or "never given"
         return "", None, None, "the requester may not decide; another person of the same role may"
@@ -145,12 +156,11 @@ class Explainer:
         return "amount", had, limit, f"{limit_in_words(line, self.money)} is the ceiling, {here}"
 
     def _budget(self, line: BudgetLine) -> tuple[str, int, int, str]:
-        per = _PER[line.per]
-        period = f"in {line.every}" if line.every.endswith("days") else f"a {line.every}"
+        per, period = _PER[line.per], period_in_words(line)
         times = times_with(line, self.usage)
         if line.times is not None and times > line.times:
-            cases = "case" if line.times == 1 else "cases"
-            return "times", times, line.times, f"{line.times} {cases} {period} for {per}; this would be number {times}"
+            text = f"{cases_in_words(line.times)} {period} for {per}; this would be number {times}"
+            return "times", times, line.times, text
         used = self.usage.used.get(line.id)
         had, limit = (used.amount if used else 0) + self.request.amount.minor, line.amount or 0
         return "amount", had, limit, f"{self.money(limit)} {period} for {per}; this would make {self.money(had)}"
@@ -232,7 +242,7 @@ class Explainer:
     def _say(self, decision: Decision) -> str:
         if decision.outcome == Outcome.INCOMPLETE:
             return proof_in_words(decision.needs)
-        by_id = {line.id: line for line in self.decider.rules.lines()}
+        by_id = self._lines()
         spoken = [line.say for name in decision.lines if (line := by_id.get(name)) and line.say]
         if spoken:
             return " ".join(spoken)

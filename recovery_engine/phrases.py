@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from recovery_engine.money import digits_of, format_minor
 from recovery_engine.policy.fields import Conditions
-from recovery_engine.policy.schema import CeilingLine, Line, OwedLine, Policy
+from recovery_engine.policy.schema import BudgetLine, CeilingLine, FourEyesLine, Line, OwedLine, Policy, RequiresLine
 from recovery_engine.policy.words import Interval
 
 
@@ -40,6 +40,37 @@ def limit_in_words(line: CeilingLine | OwedLine, money: Callable[[int], str]) ->
     if line.each is not None and line.per is not None:
         parts.append(f"{money(line.each)} for each of {in_words(line.per)}")
     return parts[0] if len(parts) == 1 else f"the smaller of {' and '.join(parts)}"
+
+
+def required_in_words(line: RequiresLine) -> str:
+    """The proof a line asks for: ``photo and a note``."""
+    return proof_in_words([*line.evidence, *(["note"] if line.note else [])])
+
+
+def second_in_words(line: FourEyesLine) -> str:
+    """``manager or above``, ``the next role or above``."""
+    return f"{'the next role' if line.second == 'next_role' else in_words(line.second)} or above"
+
+
+def period_in_words(line: BudgetLine) -> str:
+    """``a month``, ``in 90 days``."""
+    return f"in {line.every}" if line.every.endswith("days") else f"a {line.every}"
+
+
+def cases_in_words(times: int) -> str:
+    """``1 case``, ``3 cases``."""
+    return f"{times} case{'' if times == 1 else 's'}"
+
+
+def but(role: str | None, may: str) -> str:
+    """What a role and those above it may all the same; nothing where no role is named."""
+    return f"; {in_words(role)} and above {may}" if role else ""
+
+
+def with_conditions(policy: Policy, line: Line, text: str) -> str:
+    """What a line says, and where it fits."""
+    asked = conditions_in_words(policy, line)
+    return f"{text} (where {asked})" if asked else text
 
 
 def conditions_in_words(policy: Policy, line: Line) -> str:

@@ -37,6 +37,11 @@ def version(
 OLD = version("2026-01-01")
 
 
+def claim(amount: str, occurred_on: date | None, currency: str = "USD") -> RecoveryRequest:
+    money, facts = Money.of(amount, currency), {"late": 61}
+    return RecoveryRequest("clerk", "refund", money, basis="owed", facts=facts, occurred_on=occurred_on)
+
+
 @pytest.mark.parametrize(
     ("new", "message"),
     [
@@ -48,23 +53,14 @@ OLD = version("2026-01-01")
 def test_versions_that_do_not_go_together_are_refused(new: Policy, message: str) -> None:
     with pytest.raises(PolicyError, match=f"RP017.*{message}"):
         PolicyLibrary([OLD, new])
-    request = RecoveryRequest(
-        role="clerk", remedy="refund", amount=Money(25000, new.currency), basis="owed", facts={"late": 61}
-    )
+    request = claim("250", None, new.currency)
     with pytest.raises((PolicyError, InvalidRequest)):
         decide(new, request, owed_under=OLD)
 
 
 def test_a_claim_about_last_month_is_owed_under_last_months_version() -> None:
     library = PolicyLibrary([OLD, version("2026-06-01", owed="late-90", more="").model_copy(update={"owed": ()})])
-    request = RecoveryRequest(
-        role="clerk",
-        remedy="refund",
-        amount=Money.of("250", "USD"),
-        basis="owed",
-        facts={"late": 61},
-        occurred_on=date(2026, 5, 31),
-    )
+    request = claim("250", date(2026, 5, 31))
     decision = library.decide(date(2026, 6, 15), request)
     assert (decision.outcome, decision.lines) == (Outcome.APPROVE, ("late-60",))
     assert decision.because[0].where == "2026-01-01.yaml:8"
@@ -72,23 +68,14 @@ def test_a_claim_about_last_month_is_owed_under_last_months_version() -> None:
 
 def test_what_has_not_occurred_yet_is_no_claim() -> None:
     library = PolicyLibrary([OLD])
-    request = RecoveryRequest(
-        role="clerk",
-        remedy="refund",
-        amount=Money.of("1", "USD"),
-        basis="owed",
-        facts={"late": 61},
-        occurred_on=date(2026, 3, 2),
-    )
+    request = claim("1", date(2026, 3, 2))
     assert library.decide(date(2026, 3, 2), request).outcome == Outcome.APPROVE
     with pytest.raises(InvalidRequest, match="after the day of the request"):
         library.decide(date(2026, 3, 1), request)
 
 
 def test_a_time_is_no_day() -> None:
-    request = RecoveryRequest(
-        role="clerk", remedy="refund", amount=Money.of("1", "USD"), basis="owed", occurred_on=datetime(2026, 3, 2)
-    )
+    request = claim("1", datetime(2026, 3, 2))
     with pytest.raises(InvalidRequest, match="not a day"):
         PolicyLibrary([OLD]).decide(date(2026, 3, 2), request)
 

@@ -8,7 +8,6 @@ import rich_click as click
 from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 DEFAULT_POLICY = "classic"
 

@@ -255,7 +255,6 @@ _PERCENT: Schema = {"type": ["number", "string"], "description": "a percentage w
 
 Text = Annotated[str, reads(lambda raw, _: read_text(raw), TEXT)]
 Id = Annotated[str, reads(lambda raw, _: read_id(raw), TEXT)]
-Role = Annotated[str, reads(known("role"), TEXT)]
 HigherRole = Annotated[str, reads(_higher_role, TEXT)]
 Remedy = Annotated[str, reads(known("remedy"), TEXT)]
 Amount = Annotated[int, reads(lambda raw, words: read_money(raw, words.currency), AMOUNT)]

@@ -5,14 +5,24 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from recovery_engine.money import format_minor
-from recovery_engine.phrases import conditions_in_words, duration, in_words, limit_in_words, proof_in_words
+from recovery_engine.phrases import (
+    but,
+    cases_in_words,
+    conditions_in_words,
+    duration,
+    in_words,
+    limit_in_words,
+    period_in_words,
+    required_in_words,
+    second_in_words,
+    with_conditions,
+)
 from recovery_engine.policy.declared import SAME, Cell
 from recovery_engine.policy.fields import ANYTHING
 from recovery_engine.policy.schema import (
     AuthorityLine,
     BudgetLine,
     CeilingLine,
-    FourEyesLine,
     Line,
     OwedLine,
     Policy,
@@ -111,43 +121,33 @@ def _sections(policy: Policy) -> Iterator[CardSection]:
         return format_minor(minor, policy.currency)
 
     def listed(heading: str, lines: tuple[L, ...], say: Callable[[L], str]) -> CardSection:
-        return CardSection(heading, tuple((line.id, _with_conditions(policy, line, say(line))) for line in lines))
+        return CardSection(heading, tuple((line.id, with_conditions(policy, line, say(line))) for line in lines))
 
     def ceiling(line: CeilingLine) -> str:
-        return f"{limit_in_words(line, money)}{_but(line.binds_below, 'may')}"
+        return f"{limit_in_words(line, money)}{but(line.binds_below, 'may')}"
 
     def budget(line: BudgetLine) -> str:
-        every = f"in {line.every}" if line.every.endswith("days") else f"a {line.every}"
         limits = [] if line.amount is None else [money(line.amount)]
-        limits += [] if line.times is None else [f"{line.times} case{'' if line.times == 1 else 's'}"]
-        return f"at most {' and '.join(limits)} {every} for each {line.per}{_but(line.binds_below, 'may go over')}"
+        limits += [] if line.times is None else [cases_in_words(line.times)]
+        most = f"at most {' and '.join(limits)} {period_in_words(line)} for each {line.per}"
+        return f"{most}{but(line.binds_below, 'may go over')}"
 
     def owed(line: OwedLine) -> str:
         return f"{in_words(line.remedy)}: {limit_in_words(line, money)}"
+
+    def proof(line: RequiresLine) -> str:
+        return f"{required_in_words(line)} on file{but(line.waivable_by, 'may do without')}"
 
     yield listed("Never over", policy.ceilings, ceiling)
     yield listed("In a period", policy.budgets, budget)
     yield listed("Owed: settle it at once", policy.owed, owed)
     yield listed("Never", policy.deny, lambda line: line.say or "not given")
-    yield listed("Proof", policy.requires, _proof)
+    yield listed("Proof", policy.requires, proof)
     codes = policy.reason_codes.items()
     yield CardSection("Reason codes", tuple((name, f"{in_words(name)}: {', '.join(some)}") for name, some in codes))
-    yield listed("Two people agree", policy.four_eyes, _second)
+    yield listed("Two people agree", policy.four_eyes, lambda line: f"second: {second_in_words(line)}")
     yield listed("Someone else decides", policy.someone_else, lambda line: "another person of the same role")
     yield CardSection("The way up", tuple(_way_up(policy)))
-
-
-def _but(role: str | None, words: str) -> str:
-    return f"; {in_words(role)} and above {words}" if role else ""
-
-
-def _proof(line: RequiresLine) -> str:
-    items = proof_in_words([*line.evidence, *(["note"] if line.note else [])])
-    return f"{items} on file{_but(line.waivable_by, 'may do without')}"
-
-
-def _second(line: FourEyesLine) -> str:
-    return f"second: {'the next role' if line.second == 'next_role' else in_words(line.second)} or above"
 
 
 def _way_up(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -157,8 +157,3 @@ def _way_up(policy: Policy) -> Iterator[tuple[str, str]]:
     if escalation.fulfil_within:
         within = duration(escalation.fulfil_within)
         yield "fulfil_within", f"what was granted is in the customer's hands within {within}"
-
-
-def _with_conditions(policy: Policy, line: Line, text: str) -> str:
-    asked = conditions_in_words(policy, line)
-    return f"{text} (where {asked})" if asked else text
