@@ -23,7 +23,7 @@ from recovery_engine.rules.encoding import IN_NO_LIST, NOT_GIVEN, Encoding, Word
 from recovery_engine.rules.fold import Bench, Proof, Ruling, fold
 from recovery_engine.rules.readings import Reading
 from recovery_engine.rules.reference import Match
-from recovery_engine.rules.room import Room, blocking_lines, highest_owed, lefts_of, room_of
+from recovery_engine.rules.room import Room, Rooms
 
 # What is remembered is bounded: a seat takes some 10 KB, a cell some 5.
 _MOST_SEATS = 10_000
@@ -92,7 +92,7 @@ class Compiled:
         most = room.most(request, usage)
         lines, rungs, due = ruling.lines, ruling.rungs, None
         if room.basis == OWED and lines != (FAULT,):
-            lines, rungs, due = self._owed(ruling, request, usage)
+            lines, rungs, due = self._owed(seat, ruling, request, usage)
         return Decision(
             ruling.outcome,
             request,
@@ -109,11 +109,11 @@ class Compiled:
         )
 
     def _owed(
-        self, ruling: Ruling, request: RecoveryRequest, usage: Usage
+        self, seat: "Seat", ruling: Ruling, request: RecoveryRequest, usage: Usage
     ) -> tuple[tuple[str, ...], tuple[Rung, ...], Money]:
         """The deciding lines and rungs with only the owed line that counts, and what is due by it."""
-        fitting = {cap.line for cap in ruling.caps}
-        highest, due = highest_owed(self.rules, fitting, request, usage)
+        fitting = [cap.line for cap in ruling.caps]
+        highest, due = seat.rooms.highest_owed(fitting, request, usage)
 
         def that_count(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name for name in names if name not in fitting or name == highest)
@@ -166,13 +166,17 @@ class Compiled:
 
     def _take_seat(self, words: tuple[Any, ...], classes: tuple[Any, ...] | None, request: RecoveryRequest) -> "Seat":
         """The seat of others of the same classes, or a new one."""
-        if len(self._seats) >= _MOST_SEATS or self.cells >= _MOST_CELLS:
-            self._seats, self._seats_by_class, self._meters, self.cells = {}, {}, {}, 0
+        if len(self._seats) >= _MOST_SEATS:
+            self.forget()
         seat = self._seats_by_class.get(classes)
         if seat is None:
             seat = self._seats_by_class[classes] = Seat(self, request)
         self._seats[words] = seat
         return seat
+
+    def forget(self) -> None:
+        """Start again with nothing remembered; a seat in use is let go with its cells."""
+        self._seats, self._seats_by_class, self._meters, self.cells = {}, {}, {}, 0
 
     def _key(self, request: RecoveryRequest) -> tuple[Any, ...]:
         """The classes of a request's words; raises KeyError or TypeError where a word is not known."""
@@ -218,7 +222,8 @@ class Compiled:
         remedies, total = self._codes["remedy"], 0
         for sums in (usage.on_case, usage.owed_on_case):
             for remedy, amount in sums.items():
-                if type(amount) is not int or amount < 0 or remedies[remedy] < 0:
+                remedies[remedy]
+                if type(amount) is not int or amount < 0:
                     return False
                 total += amount
         for used in usage.used.values():
@@ -325,8 +330,7 @@ class Seat:
         self.meters = tuple(compiled.same(meter) for meter in meters(rules, self.words))
         self._asked = tuple(compiled.facts_asked(self.words))
         self._bench = Bench(rules, self.words, self.rank, compiled.proof_of(request))
-        self._blocking = blocking_lines(rules, self.words, self._bench)
-        self._lefts = lefts_of(rules, self.words)
+        self.rooms = Rooms(rules, self.words, self._bench)
         self._bands = tuple((meter.read, meter.cuts) for meter in self.meters)
         self._rulings: dict[tuple[int, ...], Ruled] = {}
         # On a case that had nothing yet, every sum is the amount: one band of all their cuts will do.
@@ -367,17 +371,10 @@ class Seat:
             ruling, match = compiled.faulty(match), frozenset()
         else:
             ruling = fold(self._bench, match, amount == 0)
-        room = room_of(
-            compiled.rules,
-            self.words,
-            readings,
-            match,
-            ruling,
-            self._blocking,
-            self._lefts,
-            self._bench.reason_missing,
-        )
+        room = self.rooms.room(readings, match, ruling)
         if not ruling.fault:
+            if compiled.cells >= _MOST_CELLS:
+                compiled.forget()
             rulings[cell] = ruling, room
             compiled.cells += 1
         return ruling, room

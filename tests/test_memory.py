@@ -117,5 +117,18 @@ def test_memory_is_bounded_and_forgetting_changes_no_answer(monkeypatch: pytest.
                     assert decide(policy, request).outcome == wanted
             ready = compiled(policy)
             assert len(ready._seats) <= 3
-            assert ready.cells <= 4 + 8  # counted when the next seat is taken
+            assert ready.cells <= 4
             assert len(policies_kept["_compiled"]) <= 2
+
+
+def test_the_cells_of_one_seat_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recovery_engine.seats._MOST_CELLS", 4)
+    limits = ", ".join(str(limit) for limit in range(10, 40))
+    roles = ", ".join(f"r{number}" for number in range(30))
+    text = f"policy: tall\ncurrency: USD\nladder: [{roles}]\nauthority: [{{up_to: {{total: [{limits}]}}}}]\n"
+    ready = Compiled(parse_policy(text))
+    for amount in range(10, 40):
+        decision = ready.decide(RecoveryRequest("r0", "refund", Money.of(amount, "USD")), Usage())
+        assert decision.to == (f"r{amount - 10}" if amount > 10 else None)
+        remembered = [len(seat._rulings) + len(seat._first_rulings) for seat in ready._seats.values()]
+        assert sum(remembered) <= 4

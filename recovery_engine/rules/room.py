@@ -1,13 +1,13 @@
 """How much a role may still give: what every limit that binds it leaves, less the amounts some line forbids."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from recovery_engine.model import GOODWILL, RecoveryRequest, Usage
 from recovery_engine.money import MAX_MINOR
-from recovery_engine.policy.schema import BudgetLine, Line, OwedLine, Policy
+from recovery_engine.policy.schema import BudgetLine, CeilingLine, Line, OwedLine, Policy
 from recovery_engine.policy.words import Interval
-from recovery_engine.rules.cells import may_fit
+from recovery_engine.rules.cells import may_fit, used_lines
 from recovery_engine.rules.fold import Bench, Ruling
 from recovery_engine.rules.readings import (
     ALL,
@@ -62,45 +62,59 @@ class Room:
         return most
 
 
-def room_of(
-    policy: Policy,
-    words: Words,
-    readings: Mapping[Reading, int | None],
-    match: Match,
-    ruling: Ruling,
-    blocking: Sequence[Line],
-    lefts: Mapping[str, Left],
-    reason_missing: bool,
-) -> Room:
-    """The room of a requester on a cell, given the lines that may block it and what ceilings and budgets leave."""
-    basis = str(words["basis"])
-    rows = [(ALL if cap.row == "total" else (cap.row,), cap.limit) for cap in ruling.caps if cap.row]
-    limits = tuple((remedies, limit) for remedies, limit in rows if isinstance(limit, int))
-    forbidden = []
-    is_open = not ruling.gives_nothing and not reason_missing
-    for line in blocking:
-        intervals = line.when.numbers.get("amount")
-        if intervals is None:
-            is_open = is_open and ("fits", line.id) not in match
-        elif fits(line, words, {**readings, amount_in(line, basis): _any_inside(intervals)}):
-            forbidden.append((named_remedies(line), intervals))
-    others: tuple[Left, ...]
-    if basis == GOODWILL:
-        others = tuple([lefts[cap.line] for cap in ruling.caps if not cap.row])
-    else:
-        owed = {cap.line for cap in ruling.caps}
-        others = (_due_left(policy, tuple(line for line in policy.owed if line.id in owed)),)
-    lowest = min([limit for _, limit in limits], default=MAX_MINOR)
-    return Room(is_open, lowest, limits, others, tuple(forbidden), basis)
+class Rooms:
+    """Makes the rooms of a seat's cells; what does not differ between them is prepared once."""
+
+    def __init__(self, policy: Policy, words: Words, bench: Bench) -> None:
+        self._words, self._basis = words, str(words["basis"])
+        self._reason_missing = bench.reason_missing
+        self._blocking = _blocking_lines(policy, words, bench)
+        self._left: dict[str, Left] = {}
+        for line in used_lines(policy, self._basis):
+            if may_fit(line, words) and (left := _left_by(policy, line)) is not None:
+                self._left[line.id] = left
+
+    def room(self, readings: Mapping[Reading, int | None], match: Match, ruling: Ruling) -> Room:
+        """The room of the requester on a cell."""
+        rows = [(ALL if cap.row == "total" else (cap.row,), cap.limit) for cap in ruling.caps if cap.row]
+        limits = tuple((remedies, limit) for remedies, limit in rows if isinstance(limit, int))
+        forbidden = []
+        is_open = not ruling.gives_nothing and not self._reason_missing
+        for line in self._blocking:
+            intervals = line.when.numbers.get("amount")
+            if intervals is None:
+                is_open = is_open and ("fits", line.id) not in match
+            elif fits(line, self._words, {**readings, amount_in(line, self._basis): _any_inside(intervals)}):
+                forbidden.append((named_remedies(line), intervals))
+        lefts = [self._left[cap.line] for cap in ruling.caps if not cap.row]
+        others = tuple(lefts) if self._basis == GOODWILL else (_highest(lefts),)
+        lowest = min([limit for _, limit in limits], default=MAX_MINOR)
+        return Room(is_open, lowest, limits, others, tuple(forbidden), self._basis)
+
+    def highest_owed(self, lines: Iterable[str], request: RecoveryRequest, usage: Usage) -> tuple[str | None, int]:
+        """Of the owed lines that fit, the one that leaves most, and how much; the first in the file of equals."""
+        dues = [(self._left[line](request, usage), line) for line in lines]
+        most, name = max(dues, key=lambda due: due[0], default=(0, None))
+        return name, max(0, most)
 
 
-def lefts_of(policy: Policy, words: Words) -> dict[str, Left]:
-    """What each ceiling and budget that may fit leaves, by line."""
-    lefts = {line.id: left_under(policy, line) for line in policy.ceilings if may_fit(line, words)}
-    return lefts | {line.id: _budget_left(line) for line in policy.budgets if may_fit(line, words)}
+def _left_by(policy: Policy, line: Line) -> Left | None:
+    """What a ceiling, a budget or an owed line leaves; no other line leaves an amount."""
+    match line:
+        case CeilingLine():
+            return left_under(policy, line)
+        case BudgetLine():
+            return _budget_left(line)
+        case OwedLine():
+            return due_of(policy, line)
+    return None
 
 
-def blocking_lines(policy: Policy, words: Words, bench: Bench) -> tuple[Line, ...]:
+def _highest(lefts: list[Left]) -> Left:
+    return lambda request, usage: max([left(request, usage) for left in lefts], default=0)
+
+
+def _blocking_lines(policy: Policy, words: Words, bench: Bench) -> tuple[Line, ...]:
     """The lines that take an approval from this role wherever they fit."""
     lines: list[Line] = [*policy.deny, *policy.someone_else]
     if bench.goodwill:
@@ -125,17 +139,3 @@ def _budget_left(line: BudgetLine) -> Left:
         return amount if used is None or line.amount is None else amount - used.amount
 
     return left
-
-
-def _due_left(policy: Policy, lines: tuple[OwedLine, ...]) -> Left:
-    dues = [due_of(policy, line) for line in lines]
-    return lambda request, usage: max((due(request, usage) for due in dues), default=0)
-
-
-def highest_owed(
-    policy: Policy, lines: Collection[str], request: RecoveryRequest, usage: Usage
-) -> tuple[str | None, int]:
-    """Of the owed lines that fit, the one that leaves most, and how much; the first in the file of equals."""
-    dues = [(due_of(policy, line)(request, usage), line.id) for line in policy.owed if line.id in lines]
-    most, name = max(dues, key=lambda due: due[0], default=(0, None))
-    return name, max(0, most)
