@@ -1,5 +1,7 @@
 """What is remembered is exact and bounded: never an answer of other words, other figures or another caller."""
 
+import gc
+
 import pytest
 
 from recovery_engine import (
@@ -15,6 +17,7 @@ from recovery_engine import (
     read_request,
 )
 from recovery_engine.decide import compiled
+from recovery_engine.rules.durable import Network
 from recovery_engine.seats import Compiled
 
 HUNDRED = """
@@ -132,3 +135,29 @@ def test_the_cells_of_one_seat_are_bounded_too(monkeypatch: pytest.MonkeyPatch) 
         assert decision.to == (f"r{amount - 10}" if amount > 10 else None)
         remembered = [len(seat._rulings) + len(seat._first_rulings) for seat in ready._seats.values()]
         assert sum(remembered) <= 4
+
+
+def test_the_policy_in_service_is_not_the_one_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compiled.__globals__, "_MOST_POLICIES", 2)
+    served = parse_policy(HUNDRED)
+    ready = compiled(served)
+    for limit in range(101, 106):
+        parse_policy(HUNDRED.replace("100, 250", f"{limit}, 250"))
+        assert compiled(served) is ready
+
+
+def test_a_policy_that_is_let_go_gives_its_rulesets_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Network] = []
+    close = Network.close
+
+    def seen_closing(network: Network) -> None:
+        closed.append(network)
+        close(network)
+
+    monkeypatch.setattr(Network, "close", seen_closing)
+    ready = Compiled(parse_policy(HUNDRED))
+    assert ready.encoding is not None
+    network = ready.encoding._network
+    del ready
+    gc.collect()
+    assert network in closed
