@@ -51,6 +51,38 @@ class InvalidRequest(_WithDiagnostics):
     """
 
 
+class _WithHelp(RecoveryError):
+    """One problem; ``help`` is the cure."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(f"{message} ({help})" if help else message)
+        self.message, self.help = message, help
+
+
+class IdempotencyConflict(_WithHelp):
+    """The id was used before, for something else. Nothing was stored."""
+
+
+class NotAllowed(_WithHelp):
+    """The recovery is not where this step could follow; ``help`` says what could. Nothing was stored."""
+
+
+class LogError(_WithHelp):
+    """The log cannot be used as it is; ``help`` says what to do."""
+
+
+class TamperedLog(LogError):
+    """The log does not agree with itself: something was changed behind its back."""
+
+
+class StoreBusy(LogError):
+    """The database did not take it in time. Surely nothing was stored: ask again with the same id."""
+
+
+class OutcomeUnknown(LogError):
+    """The answer was lost on the way: it may be stored or not. Ask again with the same id to find out."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The cure for an unknown word: the closest known one, or the list of them when it is short."""
     choices = list(known)

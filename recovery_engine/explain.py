@@ -3,6 +3,7 @@
 All of it is worked out only when somebody looks, because a till wants its answer first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from recovery_engine.errors import InvalidRequest
@@ -15,6 +16,7 @@ from recovery_engine.model import (
     REASON_CODES,
     Alternative,
     Decision,
+    Figures,
     Flip,
     Outcome,
     Reason,
@@ -72,6 +74,10 @@ _SAY = {
 }
 
 
+Measured = tuple[str, int | None, int | None, Callable[[], str]]
+"""What a line measures, what it would come to, its limit, and what says all of it in words."""
+
+
 @dataclass(slots=True)
 class Explainer:
     """Explains one decision."""
@@ -86,24 +92,27 @@ class Explainer:
 
     def because(self, lines: tuple[str, ...]) -> tuple[Reason, ...]:
         """A reason for each deciding line."""
-        by_id = self._lines()
+        by_id = self.decider.rules.by_id
         return tuple(self._reason(name, by_id.get(name)) for name in lines)
 
-    def _lines(self) -> dict[str, Line]:
-        return {line.id: line for line in self.decider.rules.lines()}
+    def figures(self, lines: tuple[str, ...]) -> tuple[Figures, ...]:
+        """What ``because`` says without its words."""
+        by_id = self.decider.rules.by_id
+        return tuple((name, *self._measured(name, by_id.get(name))[:3]) for name in lines)
 
     def _reason(self, name: str, line: Line | None) -> Reason:
-        what, had, limit, text = self._figures(name, line)
+        what, had, limit, words = self._measured(name, line)
+        text = words()
         if line is not None:
             text = with_conditions(self.decider.rules, line, text)
             text = f"{text}. {line.why}" if line.why else text
         return Reason(name, what, had, limit, self.decider.where(name), text)
 
-    def _figures(self, name: str, line: Line | None) -> tuple[str, int | None, int | None, str]:
+    def _measured(self, name: str, line: Line | None) -> Measured:
         """What a line measures, what it would come to, its limit, and all of it in words."""
         match line:
             case None:
-                return "", None, None, self._without_line(name)
+                return "", None, None, lambda: self._without_line(name)
             case AuthorityLine():
                 return self._authority(line)
             case CeilingLine():
@@ -111,19 +120,30 @@ class Explainer:
             case BudgetLine():
                 return self._budget(line)
             case OwedLine():
-                due = max(0, due_of(self.decider.rules, line)(self.request, self.usage))
-                text = f"{limit_in_words(line, self.money)} is owed; {self.money(due)} of it is still due"
-                return "amount", self.request.amount.minor, due, text
+                return self._owed(line)
+        return "", None, None, lambda: self._asked(line)
+
+    def _asked(self, line: Line) -> str:
+        """A line that measures nothing, in words."""
+        match line:
             case RequiresLine():
                 waivable = but(line.waivable_by, "may do without")
-                return "", None, None, f"{required_in_words(line)} must be on file{waivable}"
+                return f"{required_in_words(line)} must be on file{waivable}"
             case FourEyesLine():
-                return "", None, None, f"a second, different person must agree: {second_in_words(line)}"
+                return f"a second, different person must agree: {second_in_words(line)}"
             case DenyLine():
-                return "", None, None, line.say or "never given"
-        return "", None, None, "the requester may not decide; another person of the same role may"
+                return line.say or "never given"
+        return "the requester may not decide; another person of the same role may"
 
-    def _authority(self, line: AuthorityLine) -> tuple[str, int | None, int | None, str]:
+    def _owed(self, line: OwedLine) -> Measured:
+        due = max(0, due_of(self.decider.rules, line)(self.request, self.usage))
+
+        def words() -> str:
+            return f"{limit_in_words(line, self.money)} is owed; {self.money(due)} of it is still due"
+
+        return "amount", self.request.amount.minor, due, words
+
+    def _authority(self, line: AuthorityLine) -> Measured:
         """The row of the line that counts: of those that stop the requester, or the top, the one furthest exceeded."""
         ladder = self.decider.policy.ladder
         role = ladder[-1] if self.ruling.outcome == Outcome.DENY else ladder[self.seat.rank]
@@ -133,37 +153,47 @@ class Explainer:
         never = [row for row, cell in cells.items() if cell == "none"]
         if never:
             what = "anything" if "total" in never else in_words(never[0])
-            return "", None, None, f"{in_words(role)} may not give {what}"
+            return "", None, None, lambda: f"{in_words(role)} may not give {what}"
         if not self.request.amount.minor:
-            return "", None, None, f"{in_words(role)} may give this at no cost"
+            return "", None, None, lambda: f"{in_words(role)} may give this at no cost"
         found = [
             (self._sum(ALL if row == "total" else (row,), GOODWILL) - cell, row, cell)
             for row, cell in cells.items()
             if isinstance(cell, int)
         ]
         if not found:
-            return "", None, None, f"{in_words(role)} may approve this without limit"
+            return "", None, None, lambda: f"{in_words(role)} may approve this without limit"
         over, row, limit = max(found)
-        may = f"{in_words(role)} may approve {self.money(limit) if limit else 'nothing that costs'} for one case"
-        return "amount", limit + over, limit, f"{may} ({_row(row)}); this would make {self.money(limit + over)}"
 
-    def _ceiling(self, line: CeilingLine) -> tuple[str, int | None, int | None, str]:
+        def words() -> str:
+            may = f"{in_words(role)} may approve {self.money(limit) if limit else 'nothing that costs'} for one case"
+            return f"{may} ({_row(row)}); this would make {self.money(limit + over)}"
+
+        return "amount", limit + over, limit, words
+
+    def _ceiling(self, line: CeilingLine) -> Measured:
         _, remedies, basis = ceiling_sum(line)
         had, limit = self._sum(remedies, basis), limit_of(self.decider.rules, line)(self.request)
-        here = "no bill is on file"
-        if limit is not None:
-            here = f"here {self.money(limit)}; this would make {self.money(had)}"
-        return "amount", had, limit, f"{limit_in_words(line, self.money)} is the ceiling, {here}"
 
-    def _budget(self, line: BudgetLine) -> tuple[str, int, int, str]:
-        per, period = _PER[line.per], period_in_words(line)
+        def words() -> str:
+            here = "no bill is on file"
+            if limit is not None:
+                here = f"here {self.money(limit)}; this would make {self.money(had)}"
+            return f"{limit_in_words(line, self.money)} is the ceiling, {here}"
+
+        return "amount", had, limit, words
+
+    def _budget(self, line: BudgetLine) -> Measured:
+        def whose() -> str:
+            return f"{period_in_words(line)} for {_PER[line.per]}"
+
         times = times_with(line, self.usage)
         if line.times is not None and times > line.times:
-            text = f"{cases_in_words(line.times)} {period} for {per}; this would be number {times}"
-            return "times", times, line.times, text
+            most = line.times
+            return "times", times, most, lambda: f"{cases_in_words(most)} {whose()}; this would be number {times}"
         used = self.usage.used.get(line.id)
         had, limit = (used.amount if used else 0) + self.request.amount.minor, line.amount or 0
-        return "amount", had, limit, f"{self.money(limit)} {period} for {per}; this would make {self.money(had)}"
+        return "amount", had, limit, lambda: f"{self.money(limit)} {whose()}; this would make {self.money(had)}"
 
     def _without_line(self, name: str) -> str:
         if name == NOBODY_GIVES:
@@ -242,7 +272,7 @@ class Explainer:
     def _say(self, decision: Decision) -> str:
         if decision.outcome == Outcome.INCOMPLETE:
             return proof_in_words(decision.needs)
-        by_id = self._lines()
+        by_id = self.decider.rules.by_id
         spoken = [line.say for name in decision.lines if (line := by_id.get(name)) and line.say]
         if spoken:
             return " ".join(spoken)

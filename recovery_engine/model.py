@@ -34,8 +34,10 @@ class RecoveryRequest:
 
     ``amount`` and ``bill`` are in the policy's currency; an amount of zero is something given at no cost, such as an
     apology. ``basis`` is ``goodwill`` or ``owed``. ``receipt`` is a stable reference to the purchase: cases that share
-    one are one case. ``facts`` are what the host knows: bools for flags, ints for numbers, Money for money, str for
-    words. ``occurred_on`` is the day the thing went wrong; what is owed follows the rules of that day.
+    one are one case. ``customer`` is the host's own reference; ``customer_name``, ``customer_contact`` and ``note``
+    are about a person, and a log keeps them where they can be erased. ``facts`` are what the host knows: bools for
+    flags, ints for numbers, Money for money, str for words. ``occurred_on`` is the day the thing went wrong; what is
+    owed follows the rules of that day.
     """
 
     role: str
@@ -53,6 +55,8 @@ class RecoveryRequest:
     basis: str = GOODWILL
     reason: str | None = None
     note: str | None = None
+    customer_name: str | None = None
+    customer_contact: str | None = None
     evidence: Iterable[str] = frozenset()
     facts: Mapping[str, FactValue] = field(default_factory=dict)
     occurred_on: date | None = None
@@ -148,10 +152,15 @@ class Alternative(NamedTuple):
     up_to: Money | None
 
 
+Figures = tuple[str, str, int | None, int | None]
+"""The start of a Reason: line, what, had, limit."""
+
+
 class Explanation(Protocol):
     """The slower half of a decision, worked out when somebody looks."""
 
     def because(self, lines: tuple[str, ...]) -> tuple[Reason, ...]: ...
+    def figures(self, lines: tuple[str, ...]) -> tuple[Figures, ...]: ...
     def flip(self, decision: "Decision") -> tuple[Flip, ...]: ...
     def alternatives(self) -> tuple[Alternative, ...]: ...
     def tell_customer(self, decision: "Decision") -> str: ...

@@ -32,7 +32,7 @@ LAYERS = [
     ["recovery_engine.policy"],
     ["recovery_engine.model"],
     ["recovery_engine.money"],
-    ["recovery_engine.errors"],
+    ["recovery_engine.errors", "recovery_engine.forbidden", "recovery_engine.version"],
 ]
 LINE = 4
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}

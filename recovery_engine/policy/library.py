@@ -1,6 +1,6 @@
 """Policies on disk: one file, or a folder of versions and which of them is in force on a day at a site."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -40,26 +40,57 @@ def parse_policy(text: str, file: str = "<policy>") -> Policy:
 
 def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy in a file, unless it has an error, and every diagnostic. *path* may name a starter policy."""
+    found = _text_in(path)
+    return (None, (found,)) if isinstance(found, Diagnostic) else check_policy(*found)
+
+
+def _text_in(path: str | Path) -> tuple[str, str] | Diagnostic:
+    """The text of a policy file and the name it is shown by, or why it cannot be read."""
     shipped = shipped_policies()
     file = Path(path)
     try:
         file = shipped[str(path)] if str(path) in shipped and not file.is_file() else file
         if file.is_file() and file.stat().st_size > _MAX_BYTES:
             message = f"{file.stat().st_size:,} bytes is too large for a policy"
-            return None, (_unreadable(str(file), message, "a policy is one page"),)
+            return _unreadable(str(file), message, "a policy is one page")
         raw = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         message = f"cannot read it: {(getattr(error, 'strerror', None) or str(error)).lower()}"
         names = [name for name in (*shipped, *map(str, _siblings(file))) if name != str(path)]
-        cure = did_you_mean(str(path)[:80], names)
-        return None, (_unreadable(str(file), message, cure),)
+        return _unreadable(str(file), message, did_you_mean(str(path)[:80], names))
     shown = str(file)
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8"), shown
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        return None, (_unreadable(f"{shown}:{line}", "not UTF-8 text", "save the file as UTF-8", line),)
-    return check_policy(text, shown)
+        return _unreadable(f"{shown}:{line}", "not UTF-8 text", "save the file as UTF-8", line)
+
+
+def read_policies(place: str | Path) -> list[tuple[Policy, str]]:
+    """The policies, each with its text, in a file, a folder's ``*.yaml``, or a starter policy of that name.
+
+    Raises PolicyError with every mistake in every file.
+    """
+    folder = Path(place)
+    files: list[str | Path] = [place]
+    if folder.is_dir():
+        files = [*sorted(folder.glob("*.yaml"))]
+        if not files:
+            raise PolicyError([_unreadable(str(folder), "no policy here", "a policy is a file ending in `.yaml`")])
+    read: list[tuple[Policy, str]] = []
+    problems: list[Diagnostic] = []
+    for file in files:
+        found = _text_in(file)
+        if isinstance(found, Diagnostic):
+            problems.append(found)
+            continue
+        policy, diagnostics = check_policy(*found)
+        problems.extend(diagnostic for diagnostic in diagnostics if diagnostic.level == "error")
+        if policy is not None:
+            read.append((policy, found[0]))
+    if problems:
+        raise PolicyError(problems)
+    return read
 
 
 def _siblings(file: Path) -> Iterator[Path]:
@@ -93,9 +124,13 @@ class _Version:
     policy: Policy
     first: date
     last: date
+    sites: frozenset[str] | None  # None: any
 
     def holds(self, day: date) -> bool:
         return self.first <= day <= self.last
+
+    def serves(self, site: str | None) -> bool:
+        return site is None or self.sites is None or site in self.sites
 
 
 class PolicyLibrary:
@@ -109,21 +144,29 @@ class PolicyLibrary:
     @classmethod
     def open(cls, folder: str | Path) -> "PolicyLibrary":
         """Every ``*.yaml`` of a folder. Raises PolicyError with every mistake in every file."""
-        files = sorted(Path(folder).glob("*.yaml"))
-        if not files:
-            raise PolicyError([_unreadable(str(folder), "no policy here", "a policy is a file ending in `.yaml`")])
-        checked = [check_policy_file(file) for file in files]
-        if found := [diagnostic for _, found in checked for diagnostic in found if diagnostic.level == "error"]:
-            raise PolicyError(found)
-        return cls(policy for policy, _ in checked if policy is not None)
+        return cls(policy for policy, _ in read_policies(folder))
 
     def in_force(self, day: date, site: str | None = None, name: str | None = None) -> Policy:
         """The one policy in force on a business day that lists the site (or lists none). Raises InvalidRequest."""
         found = [
             version.policy
             for version in self._versions
-            if version.holds(day) and name in (None, version.policy.policy) and _serves(version.policy, site)
+            if version.holds(day) and name in (None, version.policy.policy) and version.serves(site)
         ]
+        return self._only(found, day, site)
+
+    def in_force_at(self, day_of: Callable[[Policy], date], site: str | None) -> tuple[Policy, date]:
+        """The same at an instant, with its business day, which *day_of* tells by a policy's clock."""
+        found, day = [], date.min
+        for version in self._versions:
+            if version.serves(site) and version.holds(theirs := day_of(version.policy)):
+                found.append(version.policy)
+                day = theirs
+        if not found and self._versions:
+            day = day_of(self._versions[-1].policy)
+        return self._only(found, day, site), day
+
+    def _only(self, found: list[Policy], day: date, site: str | None) -> Policy:
         if len(found) == 1:
             return found[0]
         if found:
@@ -154,9 +197,11 @@ class PolicyLibrary:
                 ILL_TYPED, "occurred_on", f"{occurred_on} is after the day of the request, {day}", "check the day"
             )
             raise InvalidRequest([found])
-        of_that_day = [version.policy for version in self._versions if version.holds(occurred_on)]
-        same_name = [version for version in of_that_day if version.policy == policy.policy]
-        return decide(policy, request, usage, owed_under=same_name[0] if same_name else None)
+        return decide(policy, request, usage, owed_under=self.version_on(occurred_on, policy.policy))
+
+    def version_on(self, day: date, name: str) -> Policy | None:
+        """The version of a policy that is in force on a day."""
+        return next((each.policy for each in self._versions if each.policy.policy == name and each.holds(day)), None)
 
 
 def _misfits(versions: list[_Version]) -> Iterator[Diagnostic]:
@@ -165,11 +210,6 @@ def _misfits(versions: list[_Version]) -> Iterator[Diagnostic]:
         for earlier in versions:
             if earlier.policy.policy == later.policy.policy and earlier.first < later.first:
                 yield from owed_misfits(later.policy, earlier.policy)
-
-
-def _serves(policy: Policy, site: str | None) -> bool:
-    known = policy.words.known("site")
-    return site is None or known is None or site in known
 
 
 def _dated(policies: Iterable[Policy]) -> Iterator[_Version]:
@@ -183,7 +223,8 @@ def _dated(policies: Iterable[Policy]) -> Iterator[_Version]:
             until = policy.effective.until if policy.effective else None
             if until is None:
                 until = date.max if following is None else _day_before(_first(following), not_before=_first(policy))
-            yield _Version(policy, _first(policy), until)
+            known = policy.words.known("site")
+            yield _Version(policy, _first(policy), until, None if known is None else frozenset(known))
 
 
 def _first(policy: Policy) -> date:
@@ -205,9 +246,7 @@ def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
                 yield _both_in_force(theirs.where(""), message, "end one with `until` before the other begins")
                 continue
             our_sites, their_sites = ours.words.known("site"), theirs.words.known("site")
-            shared = [
-                site for site in our_sites or their_sites or ["any"] if _serves(theirs, site) and _serves(ours, site)
-            ]
+            shared = [site for site in our_sites or their_sites or ["any"] if other.serves(site) and one.serves(site)]
             if shared:
                 day = max(one.first, other.first)
                 message = f"`{ours.policy}` and `{theirs.policy}` are both in force at {shared[0]} on {day}"

@@ -247,7 +247,17 @@ class _RequestReader:
         }
         values |= {
             name: self.take(name, read_text)
-            for name in ("id", "employee", "case", "receipt", "customer", "reason", "note")
+            for name in (
+                "id",
+                "employee",
+                "case",
+                "receipt",
+                "customer",
+                "reason",
+                "note",
+                "customer_name",
+                "customer_contact",
+            )
         }
         values["occurred_on"] = self.take("occurred_on", read_day)
         for name in ("amount", "bill"):

@@ -326,6 +326,11 @@ class Policy(Frozen):
             budget_ids=frozenset(line.id for line in self.budgets),
         )
 
+    @cached_property
+    def by_id(self) -> dict[str, Line]:
+        """The lines that decide, by their ids."""
+        return {line.id: line for line in self.lines()}
+
     def lines(self) -> Iterator[Line]:
         """Every line that decides, in the order of the file's sections."""
         for section in SECTIONS:
@@ -338,7 +343,7 @@ class Policy(Frozen):
     def with_owed(self, lines: tuple[OwedLine, ...], facts: dict[str, Fact]) -> "Policy":
         """The same policy with other owed lines and the facts they read; an intermediate with a digest of its own."""
         merged = self.model_copy(update={"owed": lines, "facts": facts | self.facts})
-        for name in ("digest", "ref", "words"):
+        for name in ("digest", "ref", "words", "by_id"):
             merged.__dict__.pop(name, None)
         return merged
 

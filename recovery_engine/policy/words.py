@@ -20,6 +20,7 @@ MONEY_FIELDS = ("amount", "bill")
 REQUEST_FIELDS = (
     *("id", "employee", "role", "site", "case", "receipt", "customer", "remedy", "category", "severity", "amount"),
     *("bill", "basis", "reason", "note", "evidence", "currency", "occurred_on"),
+    *("customer_name", "customer_contact"),
 )
 USAGE_FIELDS = ("on_case", "owed_on_case", "used")
 BUILT_IN = frozenset((*REQUEST_FIELDS, *USAGE_FIELDS, "facts", "total", "evidence"))

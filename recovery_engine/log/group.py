@@ -1,0 +1,437 @@
+"""The working set of one transaction: what was read under its locks, and what it will write."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from recovery_engine.errors import LogError
+from recovery_engine.log.book import Book, UsageKey
+from recovery_engine.log.calendar import iso_utc
+from recovery_engine.log.database import Head, Reading, Row, Statement
+from recovery_engine.log.entry import NO_LEAF, ORGANISATION, VERSION, Entry, decode, encode
+from recovery_engine.log.merkle import frontier_bytes, frontier_from, grown, leaf_hash, root_of
+from recovery_engine.log.personal import new_token
+from recovery_engine.log.policies import Policies, PolicyRow
+from recovery_engine.log.projection import RecoveryState, counted, lines_of, state_after
+
+Random = Callable[[int], bytes]
+"""Gives so many random bytes."""
+
+BEHIND_US = 3_600 * 1_000_000
+"""How far the clock may stand behind the last entry: the hour of a clock that was set by hand."""
+AHEAD_US = 400 * 86_400 * 1_000_000
+"""How far it may stand ahead: longer than any shop is closed."""
+
+
+Reads = list[tuple[Statement, Callable[[list[Row]], None]]]
+"""Statements, each with what takes its rows."""
+
+
+class LogReceipt(NamedTuple):
+    """What the caller keeps of an entry: where it stands, its leaf hash, and the root of the tree that ends with it.
+
+    Hashes are lower-case hex; ``at_us`` is in UTC microseconds.
+    """
+
+    stream: str
+    seq: int
+    leaf: str
+    root: str
+    at_us: int
+
+
+class Earlier(NamedTuple):
+    """An entry that has the id already."""
+
+    entry: Entry
+    receipt: LogReceipt
+
+
+class CaseRow(NamedTuple):
+    """What belongs to a case, as one of its recoveries has it."""
+
+    case: str
+    receipt: str | None
+    customer: str | None
+    currency: str
+    bill: int | None
+    occurred_on: str | None
+    category: str | None
+    severity: str | None
+
+
+class Origin(NamedTuple):
+    """What entry 0 says: the random identity of the log, its name in checkpoints, and what it tracks."""
+
+    log: str
+    origin: str
+    tracks: tuple[str, ...]
+    engine: str
+
+
+class Moved(Exception):
+    """What was read before the locks has changed: begin again."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a group of commands reads and locks."""
+
+    ids: set[str] = field(default_factory=set)
+    recoveries: set[str] = field(default_factory=set)
+    cases: set[str] = field(default_factory=set)
+    references: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
+    books: dict[str, str] = field(default_factory=dict)  # subject -> the first day it must reach back to
+    streams: set[str] = field(default_factory=set)
+
+
+class _Stream:
+    """The head of a stream while entries are added."""
+
+    __slots__ = ("frontier", "last_at_us", "last_leaf", "name", "size")
+
+    def __init__(self, head: Head) -> None:
+        self.name, self.size, frontier, last_leaf, self.last_at_us = head
+        self.last_leaf = last_leaf.hex()
+        self.frontier = frontier_from(bytes(frontier), self.size)
+
+
+_STATE = f"SELECT {', '.join(RecoveryState._fields)} FROM recovery_state WHERE "
+_IDS = "SELECT request_id, body, leaf, root FROM recovery_log WHERE request_id IN (?*)"
+_CASES = (
+    "SELECT case_id, receipt, customer, currency, bill_minor, occurred_on, category, severity FROM recovery_state "
+    "WHERE case_id IN (?*)"
+)
+_REFERENCES = "SELECT reference, token FROM recovery_subject WHERE reference IN (?*)"
+_TOKENS = "SELECT token FROM recovery_subject WHERE token IN (?*)"
+_USAGE = (
+    "SELECT subject, bday, remedy, basis, currency, amount_minor, times FROM recovery_usage "
+    "WHERE subject IN (?*) AND bday >= ?"
+)
+_POLICIES = f"SELECT {', '.join(PolicyRow._fields)} FROM recovery_policy ORDER BY seq"
+_TEXTS = (
+    "SELECT DISTINCT p.field FROM recovery_personal p JOIN recovery_state s ON s.recovery = p.recovery "
+    "WHERE s.customer = ?"
+)
+_GRANTS = (
+    "SELECT leaf, body FROM recovery_log WHERE request_id IN (?*) UNION ALL "
+    "SELECT leaf, body FROM recovery_log WHERE continues IN (?*) AND kind = 'approved'"
+)
+
+
+class Group:
+    """What the commands of one transaction see, and what they add.
+
+    INVARIANT: whatever is read here is read under the locks, or cannot change; otherwise two tills could each give
+    the last 20.00.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        origin: Origin,
+        policies: Policies,
+        random: Random,
+        engine: str,
+        books: dict[str, Book] | None = None,
+    ) -> None:
+        self._reading, self.origin, self.policies, self.random, self.engine = reading, origin, policies, random, engine
+        self._kept = {} if books is None else books
+        self.now_us = 0
+        self.known_tokens: dict[str, str] = {}  # by the host's reference
+        self._new_tokens: set[str] = set()
+        self._earlier: dict[str, Earlier] = {}
+        self._states: dict[str, RecoveryState | None] = {}
+        self._cases: dict[str, list[CaseRow]] = {}
+        self._books: dict[str, Book] = {}
+        self._versions: dict[str, int] = {}
+        self._streams: dict[str, _Stream] = {}
+        self.locked: set[str] = set()
+        self.rows: dict[str, list[Row]] = {}
+        self._usage: dict[tuple[str, ...], list[int]] = {}
+        self._touched: dict[str, int] = {}
+        self._moved: set[str] = set()
+        self.erased: list[str] = []  # tokens
+
+    # --- reading ---
+
+    def learn(self, wanted: Wanted, reads: Reads) -> None:
+        """Add to *reads* what the group needs, each statement with what takes its rows."""
+        if wanted.ids:
+            reads.append(((_IDS, (sorted(wanted.ids),)), self._take_earlier))
+        if wanted.recoveries:
+            for recovery in wanted.recoveries:
+                self._states.setdefault(recovery, None)
+            reads.append(((f"{_STATE}recovery IN (?*)", (sorted(wanted.recoveries),)), self._take_states))
+        if wanted.cases:
+            for case in wanted.cases:
+                self._cases.setdefault(case, [])
+            reads.append(((_CASES, (sorted(wanted.cases),)), self._take_cases))
+        by_first: dict[str, list[str]] = {}
+        for subject, first in wanted.books.items():
+            kept = self._kept.get(subject)
+            if kept is None or kept.first > first:
+                by_first.setdefault(first, []).append(subject)
+        for first, subjects in by_first.items():
+            for subject in subjects:
+                self._books[subject] = Book(0, first)
+            reads.append(((_USAGE, (subjects, first)), self._take_usage))
+
+    def _take_earlier(self, rows: list[Row]) -> None:
+        for request_id, body, leaf, root in rows:
+            entry = decode(bytes(body))
+            receipt = LogReceipt(entry["stream"], entry["seq"], bytes(leaf).hex(), bytes(root).hex(), entry["at_us"])
+            self._earlier[request_id] = Earlier(entry, receipt)
+
+    def _take_states(self, rows: list[Row]) -> None:
+        for row in rows:
+            self._states[row[0]] = RecoveryState(*row)
+
+    def _take_cases(self, rows: list[Row]) -> None:
+        for row in rows:
+            self._cases[row[0]].append(CaseRow(*row))
+
+    def take_tokens(self, rows: list[Row]) -> None:
+        """Which token stands for which reference."""
+        self.known_tokens.update((str(reference), str(token)) for reference, token in rows)
+
+    def _take_usage(self, rows: list[Row]) -> None:
+        for subject, *row in rows:
+            *key, amount, times = row
+            self._books[subject].add(UsageKey(*key), amount, times)
+
+    def take_locks(self, locked: Iterable[str], versions: list[Row], heads: list[Row]) -> None:
+        """The versions and heads as they stood when the locks were had."""
+        self.locked = set(locked)
+        self._versions = {str(subject): ver for subject, ver in versions}
+        for head in heads:
+            if head[1]:  # a row without entries was only made to be locked
+                self._streams[str(head[0])] = _Stream(Head(*head))
+
+    def _read(self, sql: str, *values: Any) -> list[Row]:
+        return self._reading.batch([(sql, values)])[0]
+
+    def read_policies(self) -> list[PolicyRow]:
+        """Every policy the log holds."""
+        return [PolicyRow(*row) for row in self._reading.batch([(_POLICIES, ())])[0]]
+
+    def earlier(self, request_id: str) -> Earlier | None:
+        """The entry that has this id, if any."""
+        return self._earlier.get(request_id)
+
+    def state(self, recovery: str) -> RecoveryState | None:
+        """Where a recovery stands."""
+        if recovery not in self._states:
+            self._states[recovery] = None
+            self._take_states(self._read(f"{_STATE}recovery IN (?*)", [recovery]))
+        return self._states[recovery]
+
+    def states_of_case(self, case: str) -> list[RecoveryState]:
+        """Where every recovery of a case stands, in the order they were asked for."""
+        rows = self._read(f"{_STATE}case_id IN (?*)", [case])
+        return sorted((RecoveryState(*row) for row in rows), key=lambda state: (state.at_us, state.stream, state.seq))
+
+    def streams(self) -> list[str]:
+        """Every stream that has an entry."""
+        return [
+            str(name) for (name,) in self._read("SELECT stream FROM recovery_stream WHERE size > 0 ORDER BY stream")
+        ]
+
+    def case(self, case: str) -> list[CaseRow]:
+        """What the earlier recoveries of a case say about it."""
+        return self._cases[case]
+
+    def grant(self, recovery: str) -> tuple[str, Entry]:
+        """The leaf (hex) and the entry with which a recovery was granted."""
+        found = [
+            (bytes(leaf).hex(), entry)
+            for leaf, body in self._read(_GRANTS, [recovery], [recovery])
+            if "counts" in (entry := decode(bytes(body)))
+        ]
+        return found[0]
+
+    def token(self, reference: str) -> str:
+        """The token that stands for a customer; a new one where there is none yet."""
+        if reference not in self.known_tokens:
+            self.known_tokens[reference] = token = new_token(self.random)
+            self._new_tokens.add(token)
+        return self.known_tokens[reference]
+
+    def linked(self, reference: str) -> str | None:
+        """The token that stands for a customer, if anything is in the log under one."""
+        token = self.known_tokens.get(reference)
+        return None if token in self._new_tokens else token
+
+    def is_forgotten(self, token: str) -> bool:
+        """Whether nobody knows any more whom a token stands for."""
+        return token not in self.known_tokens.values() and not self._read(_TOKENS, [token])
+
+    def book(self, subject: str, first: str) -> Book:
+        """What a subject already had, from a first day on."""
+        book, version = self._books.get(subject), self._versions.get(subject, 0)
+        if book is None and (kept := self._kept.get(subject)) is not None and kept.ver == version:
+            book = kept
+        if book is None or book.first > first:
+            rows = self._read(_USAGE, [subject], first)
+            book = Book(version, first, [(UsageKey(*key), amount, times) for _, *key, amount, times in rows])
+            for (of, *key), sums in self._usage.items():
+                if of == subject and key[0] >= first:
+                    book.add(UsageKey(*key), *sums)
+        book.ver = version
+        self._books[subject] = book
+        return book
+
+    def head(self, stream: str) -> _Stream | None:
+        """The head of a stream; None where it has no entry yet."""
+        return self._streams.get(stream)
+
+    def clock(self, stream: str) -> int:
+        """The time of the next entry of a stream, UTC microseconds. Raises LogError where the clock cannot be right."""
+        head = self.head(stream) or self.head(ORGANISATION)
+        if head is None:
+            return self.now_us
+        now, last = self.now_us, head.last_at_us
+        if now < last - BEHIND_US or (now > last + AHEAD_US and now > self._newest() + AHEAD_US):
+            message = f"the clock says {iso_utc(now)}, and the last entry of `{head.name}` is of {iso_utc(last)}"
+            raise LogError(message, "set the clock; if it is right, `recovery log clock --accept`")
+        return max(now, last)
+
+    def _newest(self) -> int:
+        """The time of the newest entry anywhere."""
+        return int(self._read("SELECT coalesce(max(last_at_us), 0) FROM recovery_stream")[0][0])
+
+    def touches(self, subjects: Iterable[str]) -> list[list[str | int]]:
+        """The subjects an entry touches, each with its next version."""
+        return [[subject, self._versions.get(subject, 0) + 1] for subject in subjects]
+
+    # --- writing ---
+
+    def append(self, stream: str, kind: str, request_id: str, by: str | None, fields: Entry, at_us: int) -> LogReceipt:
+        """Add an entry and what follows from it. Raises ValueError where it could not follow; then nothing is added."""
+        head = self._streams.get(stream)
+        opening = None if head else self._opening(stream, at_us)
+        seq, prev = (head.size, head.last_leaf) if head else (1, leaf_hash(encode(opening or {})).hex())
+        entry: Entry = {
+            **{"v": VERSION, "stream": stream, "seq": seq, "prev": prev, "at_us": at_us},
+            **{"id": request_id, "kind": kind, "by": by},
+            **fields,
+        }
+        if not {subject for subject, _ in entry.get("touches", ())} <= self.locked:
+            raise Moved
+        recovery = entry.get("recovery")
+        before = self.state(recovery) if recovery and kind != "decided" else None
+        state = state_after(before, entry)
+        body = encode(entry)
+        receipt = self._add(head or self.open_stream(stream, at_us), entry, body)
+        if recovery is not None and state is not None:
+            self._states[recovery] = state
+            self._moved.add(recovery)
+            if kind == "decided":
+                self._remember_case(state)
+                self._put("recovery_line", *[(recovery, line) for line in lines_of(entry)])
+        for subject, version in entry.get("touches", ()):
+            self._versions[subject] = self._touched[subject] = version
+            if subject in self._books:
+                self._books[subject].ver = version
+        for subject, key, amount, times in counted(entry):
+            if subject in self._books:
+                self._books[subject].add(key, amount, times)
+            sums = self._usage.setdefault((subject, *key), [0, 0])
+            sums[0] += amount
+            sums[1] += times
+        return receipt
+
+    def open_stream(self, stream: str, at_us: int) -> _Stream:
+        """Add the first entry of a stream: which log it belongs to."""
+        head = self._streams[stream] = _Stream(Head(stream, 0, b"", b"", at_us))
+        entry = self._opening(stream, at_us)
+        self._add(head, entry, encode(entry))
+        return head
+
+    def _opening(self, stream: str, at_us: int) -> Entry:
+        return {
+            **{"v": VERSION, "stream": stream, "seq": 0, "prev": NO_LEAF, "at_us": at_us},
+            **{"id": f"~opened/{stream}", "kind": "opened", "by": None},
+            **{"log": self.origin.log, "origin": self.origin.origin},
+            **{"tracks": list(self.origin.tracks), "engine": self.engine},
+        }
+
+    def _add(self, head: _Stream, entry: Entry, body: bytes) -> LogReceipt:
+        leaf = leaf_hash(body)
+        head.frontier = grown(head.size, head.frontier, leaf)
+        head.size += 1
+        head.last_leaf, head.last_at_us = leaf.hex(), entry["at_us"]
+        root = root_of(head.frontier)
+        kind, recovery = entry["kind"], entry.get("recovery")
+        continues = None if kind == "decided" else recovery
+        self._put(
+            "recovery_log",
+            (head.name, entry["seq"], entry["id"], kind, entry["at_us"], continues, body, leaf, root),
+        )
+        receipt = LogReceipt(head.name, entry["seq"], head.last_leaf, root.hex(), entry["at_us"])
+        self._earlier[entry["id"]] = Earlier(entry, receipt)
+        return receipt
+
+    def _remember_case(self, state: RecoveryState) -> None:
+        row = CaseRow(
+            *(state.case_id, state.receipt, state.customer, state.currency, state.bill_minor),
+            *(state.occurred_on, state.category, state.severity),
+        )
+        self._cases.setdefault(state.case_id, []).append(row)
+
+    def link(self, reference: str) -> None:
+        """Keep whom a new token stands for."""
+        token = self.known_tokens[reference]
+        if token in self._new_tokens:
+            self._new_tokens.discard(token)
+            self._put("recovery_subject", (token, reference))
+
+    def keep_personal(self, rows: Iterable[Row]) -> None:
+        """Keep what commitments open to: (recovery, field, salt, value)."""
+        self._put("recovery_personal", *rows)
+
+    def keep_policy(self, row: PolicyRow) -> None:
+        """Keep a policy that was loaded, and let it count from here on."""
+        self.policies = Policies([*self.policies.rows, row], self.policies.by_digest)
+        self._put("recovery_policy", row)
+
+    def erase(self, token: str, reference: str) -> list[str]:
+        """Erase whom a token stands for and every text about that person; the kinds of what is erased, sorted."""
+        found = {str(name) for (name,) in self._read(_TEXTS, token)}
+        for recovery, name, *_ in self.rows.get("recovery_personal", ()):
+            state = self._states[recovery]
+            if state is not None and state.customer == token:
+                found.add(name)
+        del self.known_tokens[reference]
+        self.erased.append(token)
+        return sorted({"customer", *found})
+
+    def _put(self, table: str, *rows: Row) -> None:
+        self.rows.setdefault(table, []).extend(rows)
+
+    def inserts(self) -> list[tuple[str, list[Row]]]:
+        """All that is to be written, table by table, the rows of shared tables in the order of their keys."""
+        heads: list[Row] = [
+            (name, head.size, frontier_bytes(head.frontier), bytes.fromhex(head.last_leaf), head.last_at_us)
+            for name, head in sorted(self._streams.items())
+            if any(row[0] == name for row in self.rows.get("recovery_log", ()))
+        ]
+        rows: dict[str, list[Row]] = {
+            **self.rows,
+            "recovery_subject": sorted(self.rows.get("recovery_subject", ()), key=lambda row: str(row[1])),
+            "recovery_state": [state for name in sorted(self._moved) if (state := self._states[name]) is not None],
+            "recovery_usage": [(*key, *sums) for key, sums in sorted(self._usage.items())],
+            "recovery_subject_lock": [*sorted(self._touched.items())],
+            "recovery_stream": heads,
+        }
+        return [(table, added) for table, added in rows.items() if added]
+
+    def keep_books(self) -> None:
+        """After COMMIT: what was read and added stands as long as the versions do."""
+        if len(self._kept) > _MOST_BOOKS:
+            self._kept.clear()
+        self._kept.update(self._books)
+
+
+_MOST_BOOKS = 20_000

@@ -1,0 +1,168 @@
+"""The log in PostgreSQL: many writers; the rows of subjects and streams are locked, always in the same order."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from recovery_engine.errors import LogError
+from recovery_engine.log.database import COLUMNS, CommitLost, Refused, Row, Statement, Unavailable, on_conflict
+
+_LOCK_MS, _STATEMENT_MS, _IDLE_MS = 5_000, 20_000, 20_000
+
+_LIMITS = (
+    "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true), "
+    "set_config('idle_in_transaction_session_timeout', %s, true)"
+)
+_NEW_SUBJECTS = "INSERT INTO recovery_subject_lock SELECT name, 0 FROM unnest(%s::text[]) name ON CONFLICT DO NOTHING"
+_NEW_STREAMS = (
+    "INSERT INTO recovery_stream SELECT name, 0, ''::bytea, ''::bytea, 0 FROM unnest(%s::text[]) name "
+    "ON CONFLICT DO NOTHING"
+)
+_SUBJECTS = "SELECT subject, ver FROM recovery_subject_lock WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE"
+_HEADS = "SELECT stream, size, frontier, last_leaf, last_at_us FROM recovery_stream WHERE stream = ANY(%s)"
+_STREAMS = f"{_HEADS} ORDER BY stream FOR UPDATE"
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+
+def driver() -> Any:
+    """psycopg 3. Raises LogError where it is not installed."""
+    try:
+        import psycopg
+    except ImportError:
+        raise LogError("the driver of PostgreSQL is not installed", "pip install 'recovery-engine[postgres]'") from None
+    return psycopg
+
+
+def connect(address: str) -> Any:
+    """A connection in autocommit mode. Raises Unavailable."""
+    psycopg = driver()
+    try:
+        return psycopg.connect(address, autocommit=True, connect_timeout=10, application_name="recovery-engine")
+    except psycopg.Error as error:
+        raise Unavailable(str(error).strip()) from error
+
+
+def require_durability(connection: Any) -> None:
+    """Raises LogError where a server could lose what it has acknowledged."""
+    connection.execute("SET synchronous_commit = on")
+    wanted = ("fsync", "full_page_writes", "synchronous_commit")
+    for name, setting in connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(wanted)]
+    ):
+        if setting != "on":
+            message = f"the server runs with `{name} = {setting}`, and a power cut could lose what was acknowledged"
+            raise LogError(message, f"set `{name} = on` in postgresql.conf")
+
+
+def _translated(statement: Statement) -> tuple[str, tuple[Any, ...]]:
+    sql, values = statement
+    return sql.replace("IN (?*)", "= ANY(%s)").replace("?", "%s"), values
+
+
+class PostgresReading:
+    """A read connection; use it inside a transaction."""
+
+    def __init__(self, connection: Any, own_clock: bool) -> None:
+        self.connection, self._own_clock, self._driver = connection, own_clock, driver()
+
+    def batch(self, statements: Iterable[Statement]) -> list[list[Row]]:
+        """The rows of each statement, in one round trip."""
+        return self._pipelined([_translated(statement) for statement in statements])
+
+    def _pipelined(self, statements: list[tuple[str, Any]]) -> list[list[Row]]:
+        if len(statements) == 1:
+            return [_rows(self.connection.execute(*statements[0]))]
+        with self.connection.pipeline():
+            cursors = [self.connection.execute(sql, values) for sql, values in statements]
+        return [_rows(cursor) for cursor in cursors]
+
+    def look(self) -> int | None:
+        """Begin a transaction that sees one state."""
+        _, ((clock,),) = self._pipelined([("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", None), (_CLOCK, None)])
+        return int(clock) if self._own_clock else None
+
+    def rollback(self) -> None:
+        """Give the transaction up; on a broken connection the server does."""
+        if not self.connection.closed:
+            try:
+                self.connection.execute("ROLLBACK")
+            except self._driver.Error:
+                self.connection.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+def _rows(cursor: Any) -> list[Row]:
+    return cursor.fetchall() if cursor.description else []
+
+
+class PostgresDatabase(PostgresReading):
+    """The connection of the writer of this process."""
+
+    locks_first = False
+
+    def __init__(self, address: str, own_clock: bool) -> None:
+        super().__init__(connect(address), own_clock)
+        try:
+            require_durability(self.connection)
+        except self._driver.Error as error:
+            raise Unavailable(str(error).strip()) from error
+        self._inserts = {table: _insert(table) for table in COLUMNS}
+
+    def take_turn(self) -> None:
+        """The rows that are locked are the only gate."""
+
+    def end_turn(self) -> None:
+        """Nothing to give back."""
+
+    def before(self, statements: Iterable[Statement]) -> list[list[Row]]:
+        """Reads outside of any transaction."""
+        try:
+            return self.batch(statements)
+        except self._driver.Error as error:
+            raise Unavailable(str(error).strip()) from error
+
+    def begin(
+        self, subjects: list[str], streams: list[str], others: list[str], statements: Iterable[Statement]
+    ) -> tuple[int | None, list[list[Row]]]:
+        """Lock and read in one round trip: every statement sees what was committed when it had its locks."""
+        limits = (str(_LOCK_MS), str(_STATEMENT_MS), str(_IDLE_MS))
+        begun: list[tuple[str, Any]] = [("BEGIN ISOLATION LEVEL READ COMMITTED", None), (_LIMITS, limits)]
+        begun += [(_NEW_SUBJECTS, (subjects,)), (_SUBJECTS, (subjects,))]
+        begun += [(_NEW_STREAMS, (streams,)), (_STREAMS, (streams,)), (_HEADS, (others,)), (_CLOCK, None)]
+        try:
+            results = self._pipelined(begun + [_translated(statement) for statement in statements])
+        except self._driver.Error as error:
+            raise Unavailable(str(error).strip()) from error
+        _, _, _, versions, _, heads, other_heads, ((clock,),), *rest = results
+        return int(clock) if self._own_clock else None, [versions, [*heads, *other_heads], *rest]
+
+    def finish(self, inserts: Iterable[tuple[str, list[Row]]], statements: Iterable[Statement] = ()) -> None:
+        """Write and commit in one round trip."""
+        try:
+            with self.connection.pipeline():
+                for table, rows in inserts:
+                    columns = [list(column) for column in zip(*rows, strict=True)]
+                    self.connection.execute(self._inserts[table], [*columns, len(rows)])
+                for statement in statements:
+                    self.connection.execute(*_translated(statement))
+                self.connection.execute("COMMIT")
+        except self._driver.Error as error:
+            if self.connection.broken or self.connection.closed or error.sqlstate is None:
+                raise CommitLost(str(error).strip()) from error
+            failed = Unavailable if isinstance(error, self._driver.OperationalError) else Refused
+            raise failed(str(error).strip()) from error
+
+    def errors(self) -> type[Exception]:
+        """The root of what the driver raises."""
+        root: type[Exception] = self._driver.Error
+        return root
+
+
+def _insert(table: str) -> str:
+    columns = COLUMNS[table]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}){on_conflict(table)}"
+    # COMMIT is on its way already: a division by zero stops it where a row was not written.
+    return f"WITH added AS ({insert} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM added"

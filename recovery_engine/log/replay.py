@@ -1,0 +1,108 @@
+"""Decisions made again, from what their entries say they saw, under the policy of their digest."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from recovery_engine.decide import decide
+from recovery_engine.errors import InvalidRequest, PolicyError
+from recovery_engine.log.book import usage_of
+from recovery_engine.log.entry import SEMANTICS, Entry
+from recovery_engine.log.register import Register, Terms
+from recovery_engine.log.requests import request_from
+from recovery_engine.log.steps import verdict
+from recovery_engine.model import FAULT, OWED, Decision, Outcome
+from recovery_engine.policy.schema import Policy
+
+_SAID = ("outcome", "to", "second", "because", "rungs")
+
+
+class Replay:
+    """Counts what was replayed and what could not be: decisions of an unknown version of ``decide``, and faults."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+        self.replayed, self.not_replayed = 0, 0
+
+    def decided(self, entry: Entry, terms: Terms) -> str | None:
+        """How a `decided` entry differs from what is decided now; None where it does not."""
+        if not _replayable(entry):
+            self.not_replayed += 1
+            return None
+        differs: str | None = None
+        for decision in self._decisions(entry, terms, entry["request"]):
+            if isinstance(decision, str):
+                differs = differs or decision
+                continue
+            if decision.lines == (FAULT,):
+                self.not_replayed += 1
+                return None
+            said = verdict(decision)
+            other = [name for name in _SAID if said.get(name) != entry.get(name)]
+            if not other:
+                self.replayed += 1
+                return None
+            name = other[0]
+            differs = f"`{name}` is {_shown(entry.get(name))}, and the policy gives {_shown(said.get(name))}"
+        self.replayed += 1
+        return differs
+
+    def approved(self, entry: Entry, terms: Terms, asked: Entry, second: str | None) -> str | None:
+        """Why the approver of an `approved` entry was not allowed to; None where there was no reason.
+
+        *asked* is the entry that is approved; *second* the role that a second person must have.
+        """
+        if not _replayable(entry):
+            self.not_replayed += 1
+            return None
+        self.replayed += 1
+        role, ladder = entry["role"], terms.policy.ladder
+        if second is not None:  # the second person needs the role, not the limit
+            low = ladder.index(role) < ladder.index(second)
+            return f"approved by a {role}, where a second person of role {second} must agree" if low else None
+        fields = {
+            **asked["request"],
+            **{name: entry[name] for name in ("role", "remedy", "amount")},
+            "employee": entry["by"],
+        }
+        waived = set(entry.get("waived", ()))
+        stopped: str | None = None
+        for decision in self._decisions({**asked, "usage": entry["usage"]}, terms, fields):
+            if isinstance(decision, str):
+                stopped = stopped or decision
+                continue
+            (rung,) = [rung for rung in decision.rungs if rung.role == role]
+            stops = [line for line in rung.stopped_by if line not in waived]
+            if not stops and decision.outcome != Outcome.DENY:
+                return None
+            stopped = f"a {role} could not approve it, because of `{(stops or decision.lines)[0]}`"
+        return stopped
+
+    def _decisions(self, entry: Entry, terms: Terms, fields: dict[str, Any]) -> Iterator[Decision | str]:
+        """What may have been decided, or why nothing could be."""
+        usage = usage_of(entry["usage"]["case"], entry["usage"]["budgets"])
+        for owed_under in self._owed_under(terms, fields):
+            try:
+                request = request_from(terms.policy, entry["recovery"], fields, owed_under)
+                yield decide(terms.policy, request, usage, owed_under=owed_under)
+            except (InvalidRequest, PolicyError) as error:
+                yield f"it cannot be decided: {error.diagnostics[0].message}"
+
+    def _owed_under(self, terms: Terms, fields: dict[str, Any]) -> Iterator[Policy | None]:
+        """The versions whose owed lines may have counted: the stream of policies and that of the site have no common
+        order, so that any version loaded before or since, that holds the day, will do.
+        """
+        if fields.get("basis") == OWED and "occurred_on" in fields:
+            yield from self._register.versions_on(terms.policy.policy, fields["occurred_on"])
+        yield None
+
+
+def _replayable(entry: Entry) -> bool:
+    return bool(entry["semantics"] == SEMANTICS and entry["matcher"] != "fault")
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"`{value}`"
+
+
+Asked = Callable[[str, int], Entry | None]
+"""Gives the entry of a stream at a seq."""

@@ -1,0 +1,194 @@
+"""A request as an entry holds it, and back; and what a log asks of one beyond what a policy asks."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+from unicodedata import is_normalized
+
+from recovery_engine.errors import Diagnostic
+from recovery_engine.forbidden import forbidden
+from recovery_engine.log.entry import REFERENCE
+from recovery_engine.model import GOODWILL, FactValue, RecoveryRequest
+from recovery_engine.money import Money
+from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
+from recovery_engine.policy.schema import Policy
+from recovery_engine.policy.words import Problem, read_text
+
+FORBIDDEN, CASE_HAS_ANOTHER = "RQ007", "RQ008"
+
+_REFERENCES = ("id", "employee", "case", "receipt", "customer")
+_NEEDED = ("id", "employee", "case")
+_PERSONAL = {"contact": "customer_contact", "name": "customer_name", "note": "note"}
+"""The field of an entry's ``personal``, and that of the request."""
+_MOST_CHARACTERS = 20_000
+
+_REFERENCE_CURE = "use at most 64 letters, digits and `. _ : @ / + ~ -`"
+
+
+def request_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
+    """What a log cannot take: missing or ill-formed references, and text that must never be stored."""
+    for name in _REFERENCES:
+        value: object = getattr(request, name)
+        if value is None or value == "":
+            if name in _NEEDED:
+                yield problem(MISSING, name, f"no {name}", f"give one: {_REFERENCE_CURE}")
+            elif value == "":
+                yield problem(ILL_TYPED, name, f"a blank {name}", "leave it out")
+            continue
+        yield from reference_problems(name, value)
+    if request.site is not None:
+        yield from reference_problems("site", request.site)
+    for name, value in _texts(request):
+        yield from text_problems(name, value)
+    yield from type_problems(request)
+
+
+def type_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
+    """What is of a type that no entry can hold."""
+    for name, kinds, cure in _KINDS:
+        value = getattr(request, name)
+        if not isinstance(value, kinds):
+            yield problem(ILL_TYPED, name, f"a {type(value).__name__} where {_article(name)} belongs", cure)
+        elif isinstance(value, Money) and type(value.minor) is not int:
+            yield problem(ILL_TYPED, name, "not a number of minor units", "use a whole number")
+    if isinstance(request.evidence, frozenset) and not all(type(item) is str for item in request.evidence):
+        yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
+    if isinstance(request.facts, Mapping):
+        for name, fact in request.facts.items():
+            if type(name) is not str or not isinstance(fact, bool | int | str | Money | None):
+                yield problem(
+                    ILL_TYPED, str(name), f"a {type(fact).__name__} is no fact", "give a bool, int, text or Money"
+                )
+
+
+_TEXT, _MAYBE = (str,), (str, type(None))
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    *((name, _TEXT, "give it as text") for name in ("role", "remedy", "basis")),
+    *((name, _MAYBE, "give it as text") for name in ("category", "severity", "reason", *_PERSONAL.values())),
+    ("amount", (Money,), 'use Money.of("18.50", "USD")'),
+    ("bill", (Money, type(None)), 'use Money.of("18.50", "USD")'),
+    ("evidence", (frozenset,), 'give {"receipt", "photo"}'),
+    ("facts", (Mapping,), "give {name: value}"),
+    ("occurred_on", (date, type(None)), "give a datetime.date"),
+)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeo' else 'a'} {name}"
+
+
+def reference_problems(name: str, value: object) -> Iterator[Diagnostic]:
+    """What is wrong with a reference or an id that a host gives."""
+    if type(value) is not str:
+        yield problem(ILL_TYPED, name, f"a {type(value).__name__} where a {name} belongs", "give it as text")
+    elif not REFERENCE.fullmatch(value):
+        yield problem(ILL_TYPED, name, f"`{value[:40]}` is not a reference", _REFERENCE_CURE)
+    elif value.startswith("~"):
+        yield problem(ILL_TYPED, name, f"`{value}` begins with `~`, which the log keeps for itself", "drop the `~`")
+    elif reason := forbidden(value):
+        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: give another reference")
+
+
+def text_problems(name: str, value: object) -> Iterator[Diagnostic]:
+    """What is wrong with a free text, if it is one."""
+    if type(value) is not str or not value:
+        return  # of another type: the policy's checks name it
+    if len(value) > _MOST_CHARACTERS:
+        yield problem(ILL_TYPED, name, f"{len(value):,} characters", f"at most {_MOST_CHARACTERS:,}")
+    elif reason := forbidden(value):
+        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: take it out")
+    else:
+        try:
+            read_text(value)
+        except Problem as found:
+            yield problem(ILL_TYPED, name, found.message, found.help)
+        if name not in _PERSONAL.values() and not is_normalized("NFC", value):
+            yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
+
+
+def _texts(request: RecoveryRequest) -> Iterator[tuple[str, object]]:
+    for name in ("role", "remedy", "category", "severity", "reason", "note", "customer_name", "customer_contact"):
+        value = getattr(request, name)
+        if value is not None:
+            yield name, value
+    for item in request.evidence if isinstance(request.evidence, frozenset) else ():
+        yield "evidence", item
+    if isinstance(request.facts, Mapping):
+        for name, value in request.facts.items():
+            if type(value) is str:
+                yield str(name), value
+
+
+def entry_request(request: RecoveryRequest, token: str | None) -> dict[str, Any]:
+    """The request as its entry holds it: what is not given or usual is left out, and so is what is personal."""
+    amount = request.amount
+    fields: dict[str, Any] = {
+        "employee": request.employee,
+        "role": request.role,
+        "site": request.site or "",
+        "case": request.case,
+        "remedy": request.remedy,
+        "amount": amount.minor,
+        "currency": amount.currency,
+    }
+    for name in ("receipt", "category", "severity", "reason"):
+        if (value := getattr(request, name)) is not None:
+            fields[name] = value
+    if token is not None:
+        fields["customer"] = token
+    if request.bill is not None:
+        fields["bill"] = request.bill.minor
+    if request.evidence:
+        fields["evidence"] = sorted(request.evidence)
+    if facts := {name: _fact(value) for name, value in request.facts.items() if value is not None}:
+        fields["facts"] = facts
+    if request.note is not None and request.note.strip():
+        fields["note"] = True
+    if request.basis != GOODWILL:
+        fields["basis"] = request.basis
+    if request.occurred_on is not None:
+        fields["occurred_on"] = request.occurred_on.isoformat()
+    return fields
+
+
+def _fact(value: FactValue) -> bool | int | str:
+    return value.minor if isinstance(value, Money) else value
+
+
+def request_from(
+    policy: Policy, recovery: str, fields: Mapping[str, Any], also: Policy | None = None
+) -> RecoveryRequest:
+    """The request that an entry holds, as ``decide`` takes it under *policy*; *also* knows the facts it owes by."""
+    currency = fields["currency"]
+    kinds = {**(also.facts if also else {}), **policy.facts}
+    facts: dict[str, FactValue] = {
+        name: Money(value, currency) if name in kinds and kinds[name].kind == "money" else value
+        for name, value in fields.get("facts", {}).items()
+    }
+    bill, occurred_on = fields.get("bill"), fields.get("occurred_on")
+    return RecoveryRequest(
+        id=recovery,
+        role=fields["role"],
+        remedy=fields["remedy"],
+        amount=Money(fields["amount"], currency),
+        employee=fields["employee"],
+        site=fields["site"] or None,
+        case=fields["case"],
+        receipt=fields.get("receipt"),
+        customer=fields.get("customer"),
+        category=fields.get("category"),
+        severity=fields.get("severity"),
+        bill=None if bill is None else Money(bill, currency),
+        basis=fields.get("basis", GOODWILL),
+        reason=fields.get("reason"),
+        note="on file" if fields.get("note") else None,
+        evidence=frozenset(fields.get("evidence", ())),
+        facts=facts,
+        occurred_on=None if occurred_on is None else date.fromisoformat(occurred_on),
+    )
+
+
+def personal_of(request: RecoveryRequest) -> dict[str, str]:
+    """The personal texts of a request, by the name their commitment bears."""
+    texts = {name: getattr(request, field) for name, field in _PERSONAL.items()}
+    return {name: text for name, text in texts.items() if text is not None and text.strip()}

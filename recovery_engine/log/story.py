@@ -1,0 +1,283 @@
+"""The story of a recovery or a case: every step in order, who took it, and why they had the authority then.
+
+What an entry says is told as it stands there. The words for its lines are worked out again from the policy text that
+the log keeps, and used only where they come to the same figures as the entry.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+
+from recovery_engine.errors import LogError, RecoveryError, TamperedLog
+from recovery_engine.log.book import usage_of
+from recovery_engine.log.deciding import decided
+from recovery_engine.log.entry import Entry, decode
+from recovery_engine.log.filters import STATE, Filter, alike
+from recovery_engine.log.policies import InForce, Policies, PolicyRow
+from recovery_engine.log.queries import AuditRow, recoveries
+from recovery_engine.log.requests import request_from
+from recovery_engine.log.tables import metadata
+from recovery_engine.model import OWED, PolicyRef, Reason, Rung
+from recovery_engine.money import Money
+from recovery_engine.phrases import in_words, proof_in_words
+
+_LOG = metadata.tables["recovery_log"]
+_POLICY = metadata.tables["recovery_policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry about a recovery. What does not apply to its kind is None or empty.
+
+    ``leaf`` is lower-case hex, times are UTC microseconds; ``at`` is the time on the wall there and then. ``by`` is
+    None for the clock. ``because`` are the deciding lines with what they measured then; ``to`` is the role asked next.
+    """
+
+    stream: str
+    seq: int
+    leaf: str
+    at_us: int
+    utc_offset_s: int
+    kind: str
+    by: str | None
+    role: str | None = None
+    outcome: str | None = None
+    remedy: str | None = None
+    amount: Money | None = None
+    because: tuple[Reason, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    to: str | None = None
+    second: str | None = None
+    for_whom: str | None = None
+    waived: tuple[str, ...] = ()
+    due_us: int | None = None
+    reason: str | None = None
+    reference: str | None = None
+    policy: PolicyRef | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When, by the clock of the site."""
+        return _local(self.at_us, self.utc_offset_s)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStory:
+    """A recovery as it stands, and its steps."""
+
+    row: AuditRow
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened under an id: one recovery, or all recoveries of a case in the order of asking."""
+
+    about: str
+    recoveries: tuple[RecoveryStory, ...]
+
+
+def story(connection: Connection, about: str) -> Story:
+    """The story of the recovery, or else of the case, with the id *about*. Raises LogError where there is none."""
+    found = select(STATE.c.recovery).where(or_(STATE.c.recovery == about, STATE.c.case_id == about))
+    names = connection.execute(found).scalars().all()
+    if not names:
+        cure = alike(connection, (STATE.c.recovery, STATE.c.case_id), about)
+        raise LogError(f"no recovery and no case `{about}` in this log", cure)
+    told = _Teller(_policies(connection))
+    case = connection.execute(select(STATE.c.case_id).where(STATE.c.recovery == about)).scalar() or about
+    rows = recoveries(connection, Filter(case=case))
+    chosen = [row for row in rows if row.recovery == about or about not in names]
+    return Story(about, tuple(RecoveryStory(row, tuple(told.steps(connection, row))) for row in chosen))
+
+
+def _policies(connection: Connection) -> Policies | None:
+    """The policies of the log; None where their texts are no longer what they were."""
+    columns = [_POLICY.c[name] for name in PolicyRow._fields]
+    try:
+        return Policies(PolicyRow._make(row) for row in connection.execute(select(*columns)))
+    except RecoveryError:
+        return None
+
+
+class _Teller:
+    """Turns entries into steps, with the words of the policies of the log."""
+
+    def __init__(self, policies: Policies | None) -> None:
+        self.policies = policies
+
+    def steps(self, connection: Connection, row: AuditRow) -> Iterator[Step]:
+        """The steps of a recovery, in order."""
+        mine = or_(_LOG.c.request_id == row.recovery, _LOG.c.continues == row.recovery)
+        chosen = select(_LOG.c.stream, _LOG.c.seq, _LOG.c.leaf, _LOG.c.body).where(mine)
+        request: Mapping[str, Any] = {}
+        for stream, seq, leaf, body in connection.execute(chosen.order_by(_LOG.c.stream, _LOG.c.seq)).all():
+            try:
+                entry = decode(bytes(body))
+                request = request or entry["request"]
+                yield self.step(entry, bytes(leaf).hex(), request)
+            except (ValueError, KeyError, TypeError) as error:
+                raise TamperedLog(f"stream `{stream}`, seq {seq}: {error!r}", "run `recovery log verify`") from None
+
+    def step(self, entry: Entry, leaf: str, request: Mapping[str, Any]) -> Step:
+        """One entry; *request* is what was asked for at first."""
+        asked = {**request, "employee": entry["by"], "role": entry.get("role")}
+        asked |= {name: entry[name] for name in ("remedy", "amount") if name in entry}
+        decides = "because" in entry
+        return Step(
+            entry["stream"],
+            entry["seq"],
+            leaf,
+            entry["at_us"],
+            entry["utc_offset_s"],
+            entry["kind"],
+            entry["by"],
+            role=entry.get("role"),
+            outcome=entry.get("outcome"),
+            remedy=asked["remedy"] if decides else None,
+            amount=Money(asked["amount"], request["currency"]) if decides else None,
+            because=tuple(self.reasons(entry, asked)) if decides else (),
+            rungs=tuple(Rung(role, tuple(stops)) for role, *stops in entry.get("rungs", ())),
+            to=entry.get("to"),
+            second=entry.get("second"),
+            for_whom=entry.get("for"),
+            waived=tuple(entry.get("waived", ())),
+            due_us=entry.get("due_us"),
+            reason=entry.get("reason"),
+            reference=entry.get("reference"),
+            policy=self.ref(entry["policy"]) if decides else None,
+        )
+
+    def ref(self, digest: str) -> PolicyRef:
+        """A policy by its digest, with its name and version where the log has its text."""
+        policy = self.policies.by_digest.get(digest) if self.policies else None
+        return policy.ref if policy else PolicyRef("", "", digest)
+
+    def reasons(self, entry: Entry, asked: Mapping[str, Any]) -> Iterator[Reason]:
+        """The deciding lines as the entry has them, in words where the policy gives the same figures again."""
+        told = {_figures(reason): reason for reason in self._again(entry, asked)}
+        for figures in entry["because"]:
+            reason = Reason(*figures)
+            yield told.get(_figures(reason)) or reason._replace(text=_plainly(reason, asked["currency"]))
+
+    def _again(self, entry: Entry, asked: Mapping[str, Any]) -> tuple[Reason, ...]:
+        policies = self.policies
+        policy = policies.by_digest.get(entry["policy"]) if policies else None
+        if policies is None or policy is None:
+            return ()
+        in_force = InForce(policy, date.fromisoformat(entry["bday"]), entry["utc_offset_s"])
+        usage = usage_of(entry["usage"]["case"], entry["usage"]["budgets"])
+        try:
+            request = request_from(policy, entry["recovery"], asked)
+            return decided(policies, in_force, request, usage).because
+        except RecoveryError:
+            return ()
+
+
+def _figures(reason: Reason) -> tuple[str, str, int | None, int | None]:
+    return reason.line, reason.what if reason.had is not None else "", reason.had, reason.limit
+
+
+def _plainly(reason: Reason, currency: str) -> str:
+    def shown(figure: int) -> str:
+        return str(Money(figure, currency)) if reason.what == "amount" else str(figure)
+
+    if reason.had is None:
+        return "it applied"
+    limit = "" if reason.limit is None else f"; the limit was {shown(reason.limit)}"
+    return f"this would make {shown(reason.had)}{limit}"
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
+
+
+def story_lines(told: Story) -> Iterator[str]:
+    """The story as lines for people; what belongs to a step is indented below it."""
+    for number, one in enumerate(told.recoveries):
+        if number:
+            yield ""
+        yield from _heading(one.row)
+        for step in one.steps:
+            yield f"  {_time(step.at)}  {_who(step)} {_did(step, one.row)}  [{step.stream} {step.seq}]"
+            yield from (f"      {line}" for line in _details(step))
+
+
+def _heading(row: AuditRow) -> Iterator[str]:
+    given = [f"case {row.case_id}", f"site {row.site}" if row.site else "no site"]
+    given += [f"receipt {row.receipt}"] if row.receipt else []
+    given += [f"customer {row.customer}"] if row.customer else []
+    asked, granted = _given(row.asked, row.remedy), _given(row.granted, row.granted_remedy)
+    less = f", {granted} granted" if row.granted and granted != asked else ""
+    yield f"{row.recovery}: {asked} asked for{less}; {row.status}"
+    yield f"  {', '.join(given)}"
+
+
+def _given(amount: Money | None, remedy: str | None) -> str:
+    """``$18.50 as refund``, or the remedy alone where it costs nothing."""
+    return f"{amount} as {in_words(remedy or '')}" if amount and amount.minor else in_words(remedy or "")
+
+
+def _local(at_us: int, utc_offset_s: int) -> datetime:
+    utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+    return utc.astimezone(timezone(timedelta(seconds=utc_offset_s)))
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(" ", "seconds")
+
+
+def _who(step: Step) -> str:
+    if step.by is None:
+        return "the clock"
+    acting = f" for {step.for_whom}" if step.for_whom else ""
+    return f"{step.by} ({in_words(step.role)}{acting})" if step.role else step.by
+
+
+def _did(step: Step, row: AuditRow) -> str:
+    match step.kind:
+        case "decided":
+            words = [word for word in (row.category, row.severity, row.reason) if word]
+            words += ["owed"] if row.basis == OWED else []
+            for_what = f" ({', '.join(map(in_words, words))})" if words else ""
+            return f"asked for {_given(step.amount, step.remedy)}{for_what}"
+        case "approved":
+            return f"approved {_given(step.amount, step.remedy)}"
+        case "moved_up":
+            return f"moved it up to the {in_words(step.to or '')}, because nobody had answered"
+        case "lapsed":
+            return "let it lapse, because nobody had answered"
+        case "fulfilled":
+            return "handed it over" + (f", reference {step.reference}" if step.reference else "")
+    return f"{in_words(step.kind)} it" + (f": {step.reason}" if step.reason else "")
+
+
+def _details(step: Step) -> Iterator[str]:
+    if step.policy is not None:
+        yield f"{_verdict(step)}, under {_policy(step.policy)}, because"
+        yield from (f"  {reason.line}: {reason.text}" for reason in step.because)
+    if step.waived:
+        yield f"did without {proof_in_words(step.waived)}"
+    if step.outcome == "escalate":
+        able = [in_words(rung.role) for rung in step.rungs if rung.may]
+        yield f"could approve it: {', '.join(able) if able else 'nobody'}"
+    if step.due_us is not None and step.kind != "lapsed":
+        what = "answer" if step.to or step.second else "hand-over"
+        yield f"{what} due by {_time(_local(step.due_us, step.utc_offset_s))}"
+
+
+def _verdict(step: Step) -> str:
+    second = f"; a second person had to agree, {in_words(step.second)} or above" if step.second else ""
+    match step.outcome:
+        case "escalate":
+            return f"had not the authority to settle it alone: it went to the {in_words(step.to or '')}{second}"
+        case "deny":
+            return "was told no"
+    return f"had authority then{second}"
+
+
+def _policy(policy: PolicyRef) -> str:
+    named = " ".join(filter(None, (policy.name, policy.version)))
+    return f"policy {named or 'unknown'} ({policy.digest[:12]})"
