@@ -20,7 +20,7 @@ export CPPFLAGS := $(CPPFLAGS) -DPyEval_CallObject=PyObject_CallObject
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test torture check format bench clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -30,6 +30,9 @@ demo: $(DEV)  ## a two-minute tour: a policy, some requests, some answers
 
 test: $(DEV)  ## all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: $(DEV)  ## the tests of the log with large counts; writes docs/TESTING.md
+	@$(BIN)/python tests/torture.py $(SCALE)
 
 check: $(DEV)  ## lint, format and types; changes nothing
 	@$(BIN)/python -m ruff check .

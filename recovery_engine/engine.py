@@ -1,21 +1,23 @@
 """RecoveryEngine: a request in, a decision out, and not one of them lost."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import Any, Self, TypeVar
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, RecoveryError
+from recovery_engine.log.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
 from recovery_engine.log.creation import Place, open_store
 from recovery_engine.log.database import Reading
 from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.group import LogReceipt, Random
 from recovery_engine.log.looks import OfCase, OfRecovery, PolicyNow, Streams
-from recovery_engine.log.organisation import AcceptClock, Forget, Forgotten, LoadPolicy
+from recovery_engine.log.organisation import AcceptClock, Forget, Forgotten, LoadPolicies
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.requests import reference_problems, request_problems, text_problems
 from recovery_engine.log.steps import Fulfil, Request, Step, Void
@@ -28,6 +30,8 @@ from recovery_engine.policy.schema import Policy
 from recovery_engine.version import __version__
 
 Answer = TypeVar("Answer")
+
+_ORIGIN = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ class Recorded:
 class RecoveryEngine:
     """The policy, the log and what was used up so far, together. Safe to share between threads, not across a fork."""
 
-    def __init__(self, store: Store, place: Place) -> None:
-        self._store, self._place = store, place
+    def __init__(self, store: Store, place: Place, database: str | Path) -> None:
+        self._store, self._place, self._database = store, place, database
         self._reading: Reading | None = None
         self._read_lock = Lock()
 
@@ -68,6 +72,7 @@ class RecoveryEngine:
         database: str | Path | None = None,
         policies: str | Path | None = None,
         *,
+        anchors: Iterable[Anchor] = (),
         origin: str | None = None,
         tracks: Iterable[str] = (),
         wait_s: float = 5.0,
@@ -81,10 +86,12 @@ class RecoveryEngine:
         the name of a starter policy. RECOVERY_DATABASE and RECOVERY_POLICIES in *environment* win over both. A version
         loaded before stays: what the log holds is in force, whoever opens it.
 
+        *anchors* are what checkpoints kept elsewhere say (``read_anchor``): a log that lacks what they show is refused
+        with TamperedLog until ``reopen`` answers for it.
         A new log is named *origin* in checkpoints, and *tracks* (``organisation``) what organisation-wide budgets need.
         *wait_s* is how long a caller waits in line (seconds); *clock* tells UTC microseconds, left out: PostgreSQL's
         own, or this machine's.
-        Raises LogError, PolicyError.
+        Raises LogError, PolicyError, TamperedLog.
         """
         database = environment.get("RECOVERY_DATABASE") or database
         policies = environment.get("RECOVERY_POLICIES") or policies
@@ -92,12 +99,20 @@ class RecoveryEngine:
             raise LogError("no database is named", "give one such as `sqlite:///recovery.db`, or set RECOVERY_DATABASE")
         if unknown := set(tracks) - {ORGANISATION}:
             raise LogError(f"cannot track `{sorted(unknown)[0]}`", f"`{ORGANISATION}` is all there is to track")
+        if origin is not None and not _ORIGIN.fullmatch(origin):
+            raise LogError(
+                f"`{origin[:40]}` cannot name a log", "use letters, digits and `. _ : / -`, such as `example.com/log`"
+            )
+        if not 0 <= wait_s <= TIMEOUT_MAX:
+            raise LogError(f"cannot wait {wait_s} seconds", "give a number of seconds such as 5")
         read = read_policies(policies) if policies else []
         store, place = open_store(database, __version__, clock, random, wait_s, origin, tracks)
-        engine = cls(store, place)
+        engine = cls(store, place, database)
         try:
-            for policy, text in sorted(read, key=_first_day):
-                store.run(LoadPolicy(policy, text))
+            if anchors := tuple(anchors):
+                require_anchored(database, anchors)
+            if read:
+                store.run(LoadPolicies(read))
         except BaseException:
             engine.close()
             raise
@@ -215,6 +230,15 @@ class RecoveryEngine:
         receipts = [self._store.run(AcceptClock(stream, by)) for stream in self._look(Streams())]
         return [receipt for receipt in receipts if receipt is not None]
 
+    def reopen(self, anchors: Iterable[Anchor], *, by: str | None = None) -> list[Reopened]:
+        """Answer for what checkpoints kept elsewhere show and the log lost, as after a restore; it goes on from here.
+
+        One `reopened`, with the lost size and root, in each stream concerned.
+        """
+        _refuse(_command_problems(by=by))
+        lost = lost_from(self._database, anchors)
+        return [self._store.run(Reopen(one, by)) for one in lost]
+
     # --- reading ---
 
     def recovery(self, recovery: str) -> RecoveryState | None:
@@ -238,11 +262,6 @@ class RecoveryEngine:
                 self._reading = None
                 reading.close()
                 raise LogError(f"{self._place.name}: cannot read: {error}", "ask again") from error
-
-
-def _first_day(read: tuple[Policy, str]) -> str:
-    days = read[0].effective
-    return days.from_.isoformat() if days else ""
 
 
 def _refuse(found: Iterable[Diagnostic]) -> None:

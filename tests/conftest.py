@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from databases import Server, fresh_database, shared_server
+from databases import Server, fresh_database, quick_place, shared_server
 from proxy import Proxy
 
 
@@ -33,21 +34,22 @@ def postgres_proxy(postgres_server: Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, of each kind in turn, that is this test's alone."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'recovery.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgres_url")
+        return
+    with TemporaryDirectory(prefix="recovery-", dir=quick_place() or tmp_path) as folder:
+        yield f"sqlite:///{folder}/recovery.db"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    counted = [
-        text
-        for report in terminalreporter.stats.get("passed", [])
-        for name, text in report.user_properties
-        if name == "cells" and report.when == "call"
-    ]
+    """What tests counted, by what it is: cells, states after a power cut, alterations, ..."""
+    counted: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, text in report.user_properties if report.when == "call" else ():
+            counted.setdefault(name, []).append(text)
     if counted:
-        terminalreporter.section("cells on which the two matchers agree")
-        terminalreporter.write_line("\n".join(sorted(counted)))
+        terminalreporter.section("counted")
+        for name, texts in sorted(counted.items()):
+            terminalreporter.write_line("\n  ".join([name, *sorted(texts)]))

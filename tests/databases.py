@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -26,6 +26,7 @@ from psycopg import sql
 
 VERSION = 18
 START_S = 30
+IN_MEMORY, MOST_NEEDED = "/dev/shm", 2 * 1024**3
 STOP_S = 10
 ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -55,6 +56,14 @@ class Server:
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """The address of one of its databases, as SQLAlchemy takes it."""
         return f"postgresql+psycopg://{user}@/{database}?host={self.folder}"
+
+
+def quick_place() -> str | None:
+    """A folder in memory with room to spare, where there is one: a sync costs nothing there."""
+    with suppress(OSError):
+        if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > MOST_NEEDED:
+            return IN_MEMORY
+    return None
 
 
 # --- databases and roles ---
@@ -109,12 +118,14 @@ def database_name(url: str) -> str:
 
 
 @contextmanager
-def shared_server(meeting: Path) -> Iterator[Server]:
-    """The one server of all processes that name the folder *meeting*. The first to come starts it; none leaves before
-    the server has stopped, if it was the last.
+def shared_server(meeting: Path, place: Path | None = None) -> Iterator[Server]:
+    """The one server of all processes that name the folder *meeting*.
+
+    The first to come starts it, in a new folder in *place* or among the temporary ones, which are short enough for a
+    socket. The last to leave waits until it has stopped. A RuntimeError says why it cannot start.
     """
     with _alone(meeting):
-        users = _join(meeting) or _start(meeting)
+        users = _join(meeting) or _start(meeting, place)
     try:
         yield Server(Path(users.name).parent)
     finally:
@@ -141,8 +152,8 @@ def _join(meeting: Path) -> TextIO | None:
     return None
 
 
-def _start(meeting: Path) -> TextIO:
-    folder = Path(tempfile.mkdtemp(prefix="recovery-postgres-"))  # a short path: those of sockets may have 103 bytes
+def _start(meeting: Path, place: Path | None) -> TextIO:
+    folder = Path(tempfile.mkdtemp(prefix="recovery-postgres-", dir=place or quick_place()))
     users = open(folder / "users", "w")  # noqa: SIM115  _leave closes it
     fcntl.flock(users, fcntl.LOCK_SH)
     supervisor = [sys.executable, "-P", __file__, str(folder)]

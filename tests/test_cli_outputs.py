@@ -141,6 +141,9 @@ ARGS = {
     "check": "check classic",
     "test": "test classic",
     "completion": "completion bash",
+    "request": "request --help",
+    "fulfil": "fulfil --help",
+    "void": "void --help",
 }
 
 

@@ -13,6 +13,7 @@ from recovery_cli import main, render
 from recovery_cli.commands import doctor
 from recovery_cli.main import cli
 from recovery_engine import shipped_policies
+from recovery_engine.log import opening, sqlite
 
 CLASSIC = shipped_policies()["classic"]
 RETAIL = CLASSIC.parent / "demo/retail_refunds.csv"
@@ -135,7 +136,13 @@ def test_the_doctor_says_what_sqlite_is_for(version: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor._sqlite_module(), "sqlite_version", version)
     [finding] = doctor._sqlite()
     assert "recovery log" in finding.means
-    assert "later version" in finding.means
+    assert ("DELETE" if version == "3.45.1" else "WAL") in finding.means
+
+
+def test_the_doctor_looks_at_the_very_sqlite_that_the_log_uses() -> None:
+    assert doctor._sqlite_module() is opening.sqlite_module()
+    for version in [(3, minor, patch) for minor in range(40, 56) for patch in range(10)]:
+        assert doctor.wal_is_safe(version) is sqlite.wal_is_safe(version)
 
 
 # --- what it is called here ---

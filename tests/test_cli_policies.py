@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -304,15 +305,31 @@ def test_the_completion_script_asks_recovery(shell: str) -> None:
     assert "_RECOVERY_COMPLETE" in said.stdout
 
 
-def test_the_demo_fits_in_forty_lines_and_shows_every_outcome() -> None:
+def test_the_demo_fits_in_fifty_lines_and_shows_every_outcome() -> None:
     said = recovery("demo")
     assert said.exit_code == 0
-    assert len(said.stdout.splitlines()) <= 40
+    assert len(said.stdout.splitlines()) <= 50
     for words in ("$512,706.88", "approve", "escalate", "incomplete", "deny"):
         assert words in said.stdout
     found = json.loads(recovery("demo", "--json").stdout)
     assert found["retail"]["requests"] == 402
     assert {case["outcome"] for case in found["complaints"]} == {"approve", "escalate", "incomplete", "deny"}
+
+
+def test_the_demo_ends_with_a_log_whose_verifying_names_the_place_of_one_changed_byte() -> None:
+    said = " ".join(recovery("demo").stdout.split())
+    assert "verify: 6 entries, clean" in said
+    assert "verify: tampered, site: 1:" in said
+    found = json.loads(recovery("demo", "--json").stdout)["log"]
+    assert [row["recovery"] for row in found["recoveries"]] == ["hotel-1", "hotel-2", "hotel-4"]
+    assert found["verify"]["found"] == 0
+    assert {(one["stream"], one["seq"]) for one in found["verify_after_one_byte"]["findings"]} >= {("site:", 1)}
+
+
+def test_the_demo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert recovery("demo").exit_code == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- all of them ---

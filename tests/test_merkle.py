@@ -308,9 +308,11 @@ def test_a_tree_does_not_grow_from_a_larger_one(first: int, second: int) -> None
     assert not verify_consistency(first, second, [], ROOTS[1], ROOTS[1])
 
 
-def test_a_path_made_up_for_a_tree_that_shrank_is_refused() -> None:
+def test_a_path_made_up_for_a_tree_that_cannot_be_is_refused() -> None:
     one, other = LEAVES[:2]
     assert not verify_consistency(3, 2, [one, other], one, node_hash(one, other))
+    assert not verify_consistency(-1, 1, [one], one, one)
+    assert not verify_consistency(-1, -1, [], EMPTY_ROOT, EMPTY_ROOT)
 
 
 def test_a_reader_that_gives_too_few_leaves_or_too_many_is_noticed() -> None:

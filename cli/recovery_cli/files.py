@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import rich_click as click
 
-from recovery_cli.exits import Unusable, cannot_write
+from recovery_cli.exits import ReaderLeft, Unusable, cannot_write
 
 STANDARD_STREAM = "-"
 
@@ -147,6 +147,19 @@ class WholeLines:
         """A full disk took part of a line: take that part away again."""
         if self.partial:
             os.ftruncate(self._stream.fileno(), self._good)
+
+
+class Stdout:
+    """Standard output for what writes while it reads a database: its failures are told apart from the database's."""
+
+    def write(self, content: bytes) -> int:
+        """Write. Raises CannotWrite, ReaderLeft."""
+        try:
+            return sys.stdout.buffer.write(content)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+        except OSError as error:
+            raise cannot_write("the output", error) from error
 
 
 def on_a_terminal(stream: str) -> bool:

@@ -1,23 +1,24 @@
-"""The `recovery` command: finds the verb, runs it, and turns whatever ends it into one clear line and an exit code."""
+"""The `recovery` command: the verbs, and the streams it is started with."""
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable
-from copy import copy
-from difflib import get_close_matches
-from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import rich_click as click
-from click.exceptions import Exit
 
-from recovery_cli.exits import BROKEN_PIPE, FAULT, FINE, INTERRUPTED, UNUSABLE, CannotWrite, Unusable
+from recovery_cli.exits import BROKEN_PIPE, FAULT, FINE
+from recovery_cli.verbs import NAME, Verbs, as_called, said
 
 VERBS = {
     "what-if": ("what_if", "Decide one request that nobody has made; it leaves no trace."),
     "decide": ("decide", "Decide a stream of requests from a CSV or JSONL file."),
+    "request": ("request", "Ask for a remedy: decided now, and in the log for good."),
+    "fulfil": ("fulfil", "Say that what was granted is in the customer's hands."),
+    "void": ("void", "Take back what was granted."),
+    "log": ("log", "Read the log, prove it, look after it: list, show, verify, export ..."),
+    "db": ("db", "Look at the database that holds the log."),
     "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
     "check": ("check", "Find every mistake in policies."),
     "test": ("test", "Run the tests that policies carry."),
@@ -28,52 +29,6 @@ VERBS = {
     "demo": ("demo", "See real complaints decided by real policies."),
 }
 """Every verb with its module in ``commands`` and what it does; ``--help`` needs no more than this."""
-
-MOST_SHOWN = 20
-NAME = "recovery"
-
-
-class Verbs(click.RichGroup):
-    """A group that imports a command only when it is used, and never ends in a traceback."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module, summary = VERBS[cmd_name]
-        if ctx.meta.get("listing"):
-            return click.RichCommand(name=cmd_name, help=summary)
-        command: click.Command = import_module(f"recovery_cli.commands.{module}").command
-        return _as_called(command, ctx.find_root().obj or NAME)
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        ctx.meta["listing"] = True
-        super().format_options(ctx, formatter)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            close = get_close_matches(args[0].lower(), VERBS, n=1)
-            cure = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(VERBS)}"
-            raise click.UsageError(f"unknown command `{args[0]}`: {cure}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.ClickException, Exit, click.Abort):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
-            ctx.exit(ended_by(error, ctx))
-
-
-def _as_called(command: click.Command, called: str) -> click.Command:
-    """The command with its examples as they can be typed here."""
-    if called != NAME and command.help:
-        command = copy(command)
-        command.help = re.sub(rf"(?m)(^\s+|\| ){NAME} ", lambda found: f"{found[1]}{called} ", str(command.help))
-    return command
 
 
 def called(started_as: str) -> str:
@@ -89,61 +44,6 @@ def called(started_as: str) -> str:
     return started_as if near.startswith(os.pardir) else near
 
 
-def ended_by(error: BaseException, ctx: click.Context) -> int:
-    """Say what ended the run, and the exit code for it."""
-    match error:
-        case KeyboardInterrupt():
-            return INTERRUPTED
-        case BrokenPipeError():
-            return BROKEN_PIPE
-        case CannotWrite():
-            return _said(str(error), FAULT)
-        case Unusable():
-            return _refused(error, ctx)
-        case OSError() if error.filename is None:
-            return _said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
-    from recovery_engine import InvalidRequest, PolicyError
-
-    if isinstance(error, PolicyError):
-        return _refused(Unusable("the policy cannot be used", "", error.diagnostics), ctx)
-    if isinstance(error, InvalidRequest):
-        return _refused(Unusable("the request cannot be decided as it stands", "", error.diagnostics), ctx)
-    return _fault(error, ctx)
-
-
-def _refused(error: Unusable, ctx: click.Context) -> int:
-    from recovery_cli.render import diagnostics_as_json, print_json, show_diagnostics
-
-    if ctx.meta.get("as_json"):
-        problems = diagnostics_as_json(error.diagnostics)
-        print_json({"error": error.message, "help": error.help, "problems": problems})
-        return UNUSABLE
-    show_diagnostics(error.diagnostics[:MOST_SHOWN], to_stderr=True)
-    if len(error.diagnostics) > MOST_SHOWN:
-        click.echo(f"... and {len(error.diagnostics) - MOST_SHOWN} more; `recovery check` shows all", err=True)
-    return _said(f"{error.message} ({error.help})" if error.help else error.message, UNUSABLE)
-
-
-def _fault(error: BaseException, ctx: click.Context) -> int:
-    if ctx.params.get("traceback"):
-        import traceback
-
-        traceback.print_exception(error)
-    first = (str(error).splitlines() or [""])[0][:200]
-    return _said(
-        f"a fault of ours, not yours: {type(error).__name__}: {first}\n"
-        "please report it, with what `recovery --traceback ...` prints for the same command",
-        FAULT,
-    )
-
-
-def _said(message: str, code: int) -> int:
-    from recovery_cli.render import plain
-
-    click.echo(f"recovery: {plain(message)}", err=True)
-    return code
-
-
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from recovery_engine import __version__
@@ -152,7 +52,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    verbs=VERBS,
+    package="recovery_cli.commands",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -195,7 +100,7 @@ def _ended() -> int:
     """Run the command line; its exit code."""
     try:
         name = called(sys.argv[0])
-        _as_called(cli, name).main(prog_name=NAME, obj=name)
+        as_called(cli, name).main(prog_name=NAME, obj=name)
     except SystemExit as ended:
         if _for_want_of_a_reader(ended):
             return BROKEN_PIPE
@@ -235,7 +140,7 @@ def _written(run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
         if isinstance(error, BrokenPipeError):
             return BROKEN_PIPE
-        return code or _said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
+        return code or said(f"cannot write the output: {(error.strerror or str(error)).lower()}", FAULT)
 
 
 if __name__ == "__main__":

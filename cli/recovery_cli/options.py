@@ -1,11 +1,14 @@
 """Options that several commands share, and the words they complete to."""
 
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import rich_click as click
 from click.shell_completion import CompletionItem
+
+from recovery_cli.exits import Unusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,10 +28,13 @@ REQUEST_WORDS = {
 
 def _chosen_policy(ctx: click.Context) -> Any:
     """The policy that the words are completed from, or None if it cannot be used."""
-    from recovery_cli.policy_files import named_policy
+    from recovery_cli.policy_files import expanded, named_policy
     from recovery_engine import PolicyError
 
     try:
+        if any(param.name == "policies" for param in ctx.command.params):
+            name = ctx.params.get("policies") or os.environ.get("RECOVERY_POLICIES")
+            return named_policy(expanded(name)[0]) if name else None
         return named_policy(ctx.params.get("policy_name") or os.environ.get("RECOVERY_POLICY") or DEFAULT_POLICY)
     except PolicyError:
         return None
@@ -134,3 +140,15 @@ def assignment_option(flag: str, name: str, metavar: str, help: str) -> Callable
 def given_words(words: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, without those left out."""
     return {name: value for name, value in words.items() if value not in (None, (), {})}
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """The words of an option that may be repeated, each of which may hold several."""
+    return [word for text in texts for word in re.split(r"[\s,]+", text) if word]
+
+
+def joined_facts(given: Any, flags: dict[str, str]) -> dict[str, Any]:
+    """Facts from JSON and from flags, which win. Raises Unusable."""
+    if given is not None and not isinstance(given, Mapping):
+        raise Unusable("`facts` is a mapping", 'write {"facts": {"days_since_visit": 3}}')
+    return dict(given or {}) | flags

@@ -224,3 +224,12 @@ class Figures:
 def indented(content: RenderableType) -> Padding:
     """A part of something named above it."""
     return Padding(content, (0, 0, 0, 2))
+
+
+def print_indented(out: Console, line: str) -> None:
+    """A line of plain text; where a terminal is too narrow for it, what follows is indented as it is."""
+    text = line.lstrip(" ")
+    if out.is_terminal:
+        out.print(Padding(Text(plain(text)), (0, 0, 0, len(line) - len(text))))
+    else:
+        out.print(plain(line), soft_wrap=True)

@@ -64,6 +64,8 @@ def read_vkeys(file: str | Path) -> list[str]:
     found = [line.strip() for line in text_of(Path(file)).splitlines() if line.strip()]
     if not found:
         raise LogError(f"{file}: no verifier key in it", "`recovery log keygen` writes one into `<key>.vkey`")
+    if any(line.startswith("PRIVATE") for line in found):
+        raise LogError(f"{file}: a private key", "the verifier key that belongs to it is in `<key>.vkey`")
     return found
 
 

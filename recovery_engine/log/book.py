@@ -8,9 +8,6 @@ from recovery_engine.model import GOODWILL, OWED, Usage, Used
 EVER = ""
 """As the first day of a book: nothing is left out."""
 
-NOTHING_READ = "9999-12-31"
-"""The same, of a book of which nothing need be read."""
-
 
 class UsageKey(NamedTuple):
     """What sums are kept by. ``bday`` is an ISO day."""
@@ -30,16 +27,13 @@ class Window(NamedTuple):
 
 
 class Book:
-    """The sums of one subject from a first day on, in minor units and cases.
+    """The sums of one subject from a first day on, in minor units and cases."""
 
-    ``ver`` counts the entries that touched the subject: a book read under one ``ver`` is good as long as it stands.
-    """
+    __slots__ = ("_windows", "first", "rows")
 
-    __slots__ = ("_windows", "first", "rows", "ver")
-
-    def __init__(self, ver: int, first: str, rows: Iterable[tuple[UsageKey, int, int]] = ()) -> None:
-        self.ver, self.first = ver, first
-        self.rows: dict[UsageKey, Used] = {key: Used(amount, times) for key, amount, times in rows}
+    def __init__(self, first: str) -> None:
+        self.first = first
+        self.rows: dict[UsageKey, Used] = {}
         self._windows: dict[Window, Used] = {}
 
     def add(self, key: UsageKey, amount: int, times: int) -> None:

@@ -23,7 +23,7 @@ class Chain:
     """A stream as far as it is read. ``size`` counts its entries, ``bytes`` those of their bodies."""
 
     def __init__(self, snapshot: Snapshot, name: str, at_once: int, wrong: Wrong) -> None:
-        self.name, self._snapshot, self._at_once, self._wrong = name, snapshot, at_once, wrong
+        self.name, self._snapshot, self._at_once, self.wrong = name, snapshot, at_once, wrong
         self.size, self.bytes = 0, 0
         self.frontier: list[bytes] = []
         self.last_leaf, self.last_at_us = NO_LEAF, 0
@@ -54,7 +54,7 @@ class Chain:
     def take(self, row: Row) -> Link | None:
         """Check a row against its own bytes and the entries before it; None where no entry can be read from it."""
         seq, request_id, kind, at_us, continues, body, leaf, root = row
-        body, wrong = bytes(body), self._wrong
+        body, wrong = bytes(body), self.wrong
         if seq != self._next_seq:
             missing = "is missing" if seq == self._next_seq + 1 else f"to {seq - 1} are missing"
             wrong(self._next_seq, missing if seq > self._next_seq else f"a row of seq {seq}")
@@ -93,7 +93,7 @@ class Chain:
         agrees = root_of(self.frontier) == root
         # After an entry that was changed or taken away no root is right: said once.
         if not agrees and self._root_agreed:
-            self._wrong(seq, "`root` is not that of the tree that ends here")
+            self.wrong(seq, "`root` is not that of the tree that ends here")
         self._root_agreed = agrees
 
     def _columns_differ(self, row: Row, entry: Entry, continues: str | None) -> None:
@@ -102,4 +102,4 @@ class Chain:
             names, row[1:5], (entry["id"], entry["kind"], entry["at_us"], continues), strict=True
         ):
             if beside != inside:
-                self._wrong(entry["seq"], f"`{name}` is `{beside}`, and the entry says `{inside}`")
+                self.wrong(entry["seq"], f"`{name}` is `{beside}`, and the entry says `{inside}`")

@@ -33,10 +33,11 @@ from recovery_engine.log.merkle import EMPTY_ROOT, Leaves, grown, root_of
 from recovery_engine.log.notes import MAX_SIZE, Checkpoint, generate_key, join_notes, sign, stream_origin, verifier_key
 from recovery_engine.log.opening import database_problems
 from recovery_engine.log.queries import StreamHead, heads, streamed
+from recovery_engine.log.snapshot import Progress
 from recovery_engine.log.tables import metadata
 
-Progress = Callable[[int], None]
-"""Told, again and again, how many entries are done."""
+Told = Callable[[int], None]
+"""Takes how many more entries are done."""
 
 _LOG = metadata.tables["recovery_log"]
 _CHECKPOINT = metadata.tables["recovery_checkpoint"]
@@ -130,7 +131,7 @@ def checkpoint(
     with _alone(key_file):
         before = {one.checkpoint.origin: one for one in notes_in(beside, [vkey])} if beside.exists() else {}
         with reading(database) as connection:
-            signed = _sign_all(connection, before, key, _added_up(progress))
+            signed = _sign_all(connection, before, key, progress)
             missing = [] if not keep else _missing(connection, signed)
         after = before | {one.checkpoint.origin: one for one, _ in signed.values()}
         if after != before:
@@ -164,14 +165,17 @@ def _alone(key_file: Path) -> Iterator[None]:
 
 
 def _sign_all(
-    connection: Connection, before: dict[str, Signed], key: str, told: Progress
+    connection: Connection, before: dict[str, Signed], key: str, progress: Progress | None
 ) -> dict[str, tuple[Signed, bool]]:
     """The note of each stream, and whether it is new. Raises TamperedLog."""
     log = origin_of(connection)
     found = {head.stream: head for head in heads(connection)}
-    for origin in before:
-        if origin.startswith(f"{log}/") and (stream := origin.removeprefix(f"{log}/")) not in found:
-            found[stream] = StreamHead(stream, 0, EMPTY_ROOT.hex(), "", 0)
+    known = {origin.removeprefix(f"{log}/") for origin in before if origin.startswith(f"{log}/")}
+    for table in (_LOG, _CHECKPOINT):
+        known.update(connection.execute(select(table.c.stream).distinct()).scalars())
+    for stream in known - found.keys():
+        found[stream] = StreamHead(stream, 0, EMPTY_ROOT.hex(), "", 0)
+    told = _added_up(progress, sum(head.size for head in found.values()))
     signed: dict[str, tuple[Signed, bool]] = {}
     for stream, head in sorted(found.items()):
         last = before.get(stream_origin(log, stream))
@@ -184,20 +188,20 @@ def _sign_all(
     return signed
 
 
-def _added_up(progress: Progress | None) -> Progress:
-    """Takes how many more are done, and tells *progress* how many are."""
+def _added_up(progress: Progress | None, total: int) -> Told:
+    """Tells *progress* how many of all are done."""
     done = 0
 
     def told(more: int) -> None:
         nonlocal done
         done += more
         if progress:
-            progress(done)
+            progress(done, total)
 
     return told
 
 
-def _consistent_root(connection: Connection, head: StreamHead, last: Signed | None, told: Progress) -> bytes:
+def _consistent_root(connection: Connection, head: StreamHead, last: Signed | None, told: Told) -> bytes:
     """The root of a stream, once it turns out to hold every checkpoint made before. Raises TamperedLog."""
     stream = head.stream
     rows = connection.execute(select(_CHECKPOINT.c.size, _CHECKPOINT.c.root).where(_CHECKPOINT.c.stream == stream))
@@ -227,7 +231,7 @@ def leaves_of(connection: Connection, stream: str) -> Leaves:
     return leaves
 
 
-def _roots(leaves: Iterable[bytes], sizes: set[int], told: Progress) -> tuple[int, dict[int, bytes]]:
+def _roots(leaves: Iterable[bytes], sizes: set[int], told: Told) -> tuple[int, dict[int, bytes]]:
     """How many leaves there are, and the root after each of *sizes* and after the last."""
     frontier: list[bytes] = []
     roots = {0: EMPTY_ROOT}

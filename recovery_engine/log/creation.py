@@ -8,16 +8,15 @@ from typing import Any, Literal, NamedTuple
 
 from recovery_engine.errors import LogError
 from recovery_engine.log.database import CommitLost, Reading, Refused, Unavailable, Writing
-from recovery_engine.log.entry import ORGANISATION, Entry, decode
+from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.group import Group, Origin, Random
 from recovery_engine.log.opening import database_problems, schema_problem, shown, sqlite_module, sqlite_path
 from recovery_engine.log.policies import Policies
 from recovery_engine.log.postgres import PostgresDatabase, PostgresReading
 from recovery_engine.log.postgres import connect as connect_postgres
 from recovery_engine.log.sqlite import SqliteDatabase, SqliteReading
-from recovery_engine.log.store import Clock, Store, host_clock
+from recovery_engine.log.store import Clock, Store, origin_in, whole_clock
 
-_OPENED = f"SELECT body FROM recovery_log WHERE stream = '{ORGANISATION}' AND seq = 0"
 _VERSION = "SELECT version FROM recovery_schema"
 _CREATING = 7_021_917_355  # any number: what PostgreSQL locks while the tables are made
 
@@ -68,7 +67,7 @@ def open_store(
             writing = place.writing()
             try:
                 found = _origin(writing, place.name)
-                found = found or _create(writing, engine, clock or host_clock, random, origin, tracks)
+                found = found or _create(writing, engine, whole_clock(clock), random, origin, tracks)
             finally:
                 writing.close()
         except (Unavailable, Refused, CommitLost) as error:
@@ -83,22 +82,18 @@ def _origin(writing: Writing, name: str) -> Origin | None:
     ((version,),) = writing.batch([(_VERSION, ())])[0]
     if problem := schema_problem(int(version)):
         raise LogError(f"{name}: {problem[0]}", problem[1])
-    rows = writing.batch([(_OPENED, ())])[0]
-    if not rows:
+    found = origin_in(writing)
+    if found is None:
         raise LogError(f"{name}: the log has no first entry", "run `recovery log verify`")
-    return origin_of(decode(bytes(rows[0][0])))
-
-
-def origin_of(opened: Entry) -> Origin:
-    """What an `opened` entry says."""
-    return Origin(opened["log"], opened["origin"], tuple(opened["tracks"]), opened["engine"])
+    return found
 
 
 def _has_tables(writing: Writing) -> bool:
     if isinstance(writing, SqliteDatabase):
         sql = "SELECT count(*) FROM sqlite_master WHERE name = 'recovery_schema'"
     else:
-        sql = "SELECT count(to_regclass('recovery_schema'))"
+        # Of the name alone the server might remember that there is none.
+        sql = "SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('recovery_schema')"
     return bool(writing.batch([(sql, ())])[0][0][0])
 
 
@@ -112,7 +107,7 @@ def _create(
     dialect: Literal["sqlite", "postgresql"] = "sqlite" if isinstance(writing, SqliteDatabase) else "postgresql"
     execute = writing.connection.execute
     try:
-        execute("BEGIN IMMEDIATE" if dialect == "sqlite" else "BEGIN")
+        execute("BEGIN IMMEDIATE" if dialect == "sqlite" else "BEGIN ISOLATION LEVEL READ COMMITTED")
         if dialect == "postgresql":
             execute(f"SELECT pg_advisory_xact_lock({_CREATING})")
         if found := _origin(writing, dialect):

@@ -147,6 +147,10 @@ class Writing(Reading, Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Leave as little as can be of what was erased."""
+        ...
+
     def errors(self) -> type[Exception]:
         """The root of what the driver raises."""
         ...

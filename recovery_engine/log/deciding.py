@@ -1,6 +1,6 @@
 """Deciding with the log at hand: whose sums count, what an entry says of it, and making it again from the entry."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -19,21 +19,33 @@ from recovery_engine.money import format_minor
 from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import BudgetLine, Policy
 
-_OF_THE_CASE = ("receipt", "customer", "bill", "occurred_on", "category", "severity", "currency")
+_STANDS = ("receipt", "customer")
+_OF_THE_CASE = (*_STANDS, "bill", "occurred_on", "category", "severity", "currency")
+_OF_THE_RECEIPT = ("customer", "bill", "currency")
 
 
-def another_value(rows: list[CaseRow], fields: dict[str, Any], currency: str) -> Iterator[Diagnostic]:
-    """What a case had another value for before. Its receipt and customer stand from the first request on."""
+def another_value(
+    rows: list[CaseRow], fields: dict[str, Any], currency: str, forgotten: Callable[[str], bool]
+) -> Iterator[Diagnostic]:
+    """What the case, or another of the same receipt, had another value for before.
+
+    A case's own receipt and customer stand from the first request on, also where it has none. Whether a customer who
+    was *forgotten* is the same one, nobody can tell.
+    """
     for name in _OF_THE_CASE:
         given = fields.get(name)
         for row in rows:
-            had = getattr(row, name)
-            if had == given or (None in (had, given) and name not in ("receipt", "customer")):
+            had, own = getattr(row, name), row.case == fields["case"]
+            if had == given or not (own or name in _OF_THE_RECEIPT):
                 continue
+            if None in (had, given) and not (own and name in _STANDS):
+                continue
+            if name == "customer" and had and forgotten(had):
+                continue
+            whose = f"the case `{row.case}`" if own else f"the receipt `{row.receipt}`"
             shown = "another customer" if name == "customer" and had else f"`{_shown(name, had, currency)}`"
-            message = f"the case `{row.case}` has {shown if had is not None else f'no {name}'}"
-            cure = "give the same, or open another case"
-            yield problem(CASE_HAS_ANOTHER, name, message, cure)
+            message = f"{whose} has {shown if had is not None else f'no {name}'}"
+            yield problem(CASE_HAS_ANOTHER, name, message, "give the same, or open another case")
             break
 
 

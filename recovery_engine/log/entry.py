@@ -36,10 +36,19 @@ def stream_of(site: str | None) -> str:
 
 def encode(entry: Entry) -> bytes:
     """The canonical bytes. Raises ValueError where they would not be canonical or are too many."""
-    body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    try:
+        body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise ValueError(f"what no entry can hold: {error}") from None
     if len(body) > MOST_BYTES:
         raise ValueError(f"an entry of {len(body):,} bytes; at most {MOST_BYTES:,} fit")
+    _require_nfc(body)
     return body
+
+
+def _require_nfc(body: bytes) -> None:
+    if not body.isascii() and not unicodedata.is_normalized("NFC", body.decode()):
+        raise ValueError("text that is not in Unicode normal form NFC")
 
 
 def decode(body: bytes) -> Entry:
@@ -52,8 +61,7 @@ def decode(body: bytes) -> Entry:
         raise ValueError("not JSON") from None
     if not isinstance(entry, dict) or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS) != body:
         raise ValueError("not canonical JSON")
-    if not body.isascii() and not unicodedata.is_normalized("NFC", body.decode()):
-        raise ValueError("text that is not in Unicode normal form NFC")
+    _require_nfc(body)
     return entry
 
 

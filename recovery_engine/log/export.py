@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Literal, get_args
@@ -53,16 +53,17 @@ def export(
     """
     _check_words(what, format)
     columns, statement = _chosen(connection, wanted, what)
-    if format == "jsonl" and what == "entries":
-        statement = statement.with_only_columns(_LOG.c.body)
-        lines: Iterator[bytes] = (bytes(body) + b"\n" for (body,) in _counted(connection, statement, progress))
-        return _write(out, lines)
-    rows = _counted(connection, statement, progress)
-    if format == "jsonl":
-        return _write(out, _json_lines(columns, rows))
-    if format == "csv":
-        return _write(out, _csv_lines(columns, rows, guarded=True)) - 1
-    return _write_parquet(out, columns, rows)
+    bodies = format == "jsonl" and what == "entries"
+    rows = _Counted(connection, statement.with_only_columns(_LOG.c.body) if bodies else statement, progress)
+    if bodies:
+        _write(out, (b"".join(bytes(body) + b"\n" for (body,) in some) for some in rows))
+    elif format == "jsonl":
+        _write(out, _json_lines(columns, rows))
+    elif format == "csv":
+        _write(out, _csv_lines(columns, rows, guarded=True))
+    else:
+        _write_parquet(out, columns, rows)
+    return rows.count
 
 
 def _check_words(what: str, format: str) -> None:
@@ -90,53 +91,57 @@ def _chosen(connection: Connection, wanted: Filter, what: What) -> tuple[tuple[S
     return columns, ordered.where(func.coalesce(_LOG.c.continues, _LOG.c.request_id).in_(fitting))
 
 
-def _counted(connection: Connection, statement: Select[Any], progress: Progress | None) -> Iterator[Sequence[Any]]:
-    count = 0
-    for count, row in enumerate(streamed(connection, statement), 1):
-        yield row
-        if progress and count % _AT_ONCE == 0:
-            progress(count)
-    if progress:
-        progress(count)
+class _Counted:
+    """Rows, some at a time, and how many have passed."""
+
+    def __init__(self, connection: Connection, statement: Select[Any], progress: Progress | None) -> None:
+        self._rows, self._progress, self.count = streamed(connection, statement), progress, 0
+
+    def __iter__(self) -> Iterator[list[Sequence[Any]]]:
+        while some := list(islice(self._rows, _AT_ONCE)):
+            yield some
+            self.count += len(some)
+            if self._progress:
+                self._progress(self.count)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full width
+_FORMULA = frozenset("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four: = + - @ in full width
 
 
-def _csv_lines(columns: Sequence[Shown], rows: Iterable[Sequence[Any]], *, guarded: bool) -> Iterator[bytes]:
-    line = io.StringIO(newline="")
-    writer = csv.writer(line)  # its line ends make it quote both a line feed and a carriage return in a cell
+def _csv_lines(columns: Sequence[Shown], rows: _Counted, *, guarded: bool) -> Iterator[bytes]:
+    """RFC 4180, with its line ends: they make the writer quote a carriage return in a cell as well as a line feed."""
     texts = [guarded and column.kind == TEXT for column in columns]
-    named = [[column.name for column in columns]]
-    for row in chain(named, rows):
-        writer.writerow([_not_a_formula(cell) if text else cell for cell, text in zip(row, texts, strict=True)])
-        yield line.getvalue().removesuffix("\r\n").encode() + b"\n"
-        line.seek(0)
-        line.truncate()
+    yield _csv([[column.name for column in columns]])
+    for some in rows:
+        yield _csv([[_defused(cell) if text else cell for cell, text in zip(row, texts, strict=True)] for row in some])
 
 
-def _not_a_formula(cell: str | None) -> str | None:
-    return f"'{cell}" if cell and cell.startswith(_FORMULA) else cell
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(rows)
+    return lines.getvalue().encode()
 
 
-def _json_lines(columns: Sequence[Shown], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+def _defused(cell: str | None) -> str | None:
+    return f"'{cell}" if cell and cell[0] in _FORMULA else cell
+
+
+def _json_lines(columns: Sequence[Shown], rows: _Counted) -> Iterator[bytes]:
     names = [column.name for column in columns]
-    for row in rows:
-        yield orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
+    for some in rows:
+        objects = (dict(zip(names, row, strict=True)) for row in some)
+        yield b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in objects)
 
 
-def _write(out: str | Path | BinaryIO, lines: Iterator[bytes]) -> int:
-    """Write lines; how many."""
+def _write(out: str | Path | BinaryIO, lines: Iterable[bytes]) -> None:
     if isinstance(out, str | Path):
         with whole_file(Path(out)) as partial, partial.open("wb") as file:
-            return _write(file, lines)
-    count = 0
-    while some := list(islice(lines, _AT_ONCE)):
-        out.write(b"".join(some))
-        count += len(some)
-    return count
+            _write(file, lines)
+        return
+    for some in lines:
+        out.write(some)
 
 
 @contextmanager
@@ -161,8 +166,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _refuse_database(path: Path) -> None:
-    with suppress(OSError), path.open("rb") as file:
-        if file.read(16).startswith(b"SQLite format 3"):
+    # INVARIANT: the file is opened by SQLite only: were it a log that this process has open, closing it in any other
+    # way would take away its locks.
+    module = sqlite_module()
+    with suppress(module.Error), closing(module.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        if connection.execute("PRAGMA page_count").fetchone() != (0,):
             raise LogError(f"{path} is a database", "choose another file")
 
 
@@ -186,7 +194,7 @@ _PARQUET_TYPES = {
 }
 
 
-def _write_parquet(out: str | Path | BinaryIO, columns: Sequence[Shown], rows: Iterator[Sequence[Any]]) -> int:
+def _write_parquet(out: str | Path | BinaryIO, columns: Sequence[Shown], rows: _Counted) -> None:
     try:
         import duckdb
     except ImportError:
@@ -196,15 +204,16 @@ def _write_parquet(out: str | Path | BinaryIO, columns: Sequence[Shown], rows: I
         with TemporaryDirectory(prefix="recovery-", suffix=".partial", dir=beside) as folder:
             plain, made = Path(folder) / "rows.csv", Path(folder) / "rows.parquet"
             with plain.open("wb") as file:
-                count = _write(file, _csv_lines(columns, rows, guarded=False)) - 1
-            with closing(duckdb.connect(config={"temp_directory": folder, "memory_limit": "1GB"})) as database:
+                _write(file, _csv_lines(columns, rows, guarded=False))
+            with closing(
+                duckdb.connect(config={"temp_directory": folder, "memory_limit": "400MB", "threads": 1})
+            ) as database:
                 database.execute(_copy(columns, plain, made))
             if isinstance(out, str | Path):
                 with whole_file(Path(out)) as partial:
                     os.replace(made, partial)
             else:
                 _pour(made, out)
-            return count
     except (OSError, duckdb.Error) as error:
         raise LogError(f"cannot write Parquet: {str(error).splitlines()[0]}") from error
 
@@ -212,8 +221,8 @@ def _write_parquet(out: str | Path | BinaryIO, columns: Sequence[Shown], rows: I
 def _copy(columns: Sequence[Shown], plain: Path, made: Path) -> str:
     types = ", ".join(f"'{column.name}': '{_PARQUET_TYPES[column.kind]}'" for column in columns)
     read = f"read_csv({_quoted(plain)}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
-    read += f"nullstr = '', parallel = false, columns = {{{types}}})"
-    return f"COPY (SELECT * FROM {read}) TO {_quoted(made)} (FORMAT parquet, COMPRESSION zstd)"
+    read += f"new_line = '\\r\\n', nullstr = '', buffer_size = 4000000, max_line_size = 400000, columns = {{{types}}})"
+    return f"COPY (SELECT * FROM {read}) TO {_quoted(made)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)"
 
 
 def _quoted(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from recovery_engine.errors import LogError
@@ -80,9 +81,10 @@ class Wanted:
     ids: set[str] = field(default_factory=set)
     recoveries: set[str] = field(default_factory=set)
     cases: set[str] = field(default_factory=set)
+    receipts: set[str] = field(default_factory=set)
     references: set[str] = field(default_factory=set)
-    tokens: set[str] = field(default_factory=set)
-    books: dict[str, str] = field(default_factory=dict)  # subject -> the first day it must reach back to
+    subjects: set[str] = field(default_factory=set)
+    books: set[tuple[str, str]] = field(default_factory=set)  # subjects, each with the first day it is added up from
     streams: set[str] = field(default_factory=set)
 
 
@@ -101,13 +103,13 @@ _STATE = f"SELECT {', '.join(RecoveryState._fields)} FROM recovery_state WHERE "
 _IDS = "SELECT request_id, body, leaf, root FROM recovery_log WHERE request_id IN (?*)"
 _CASES = (
     "SELECT case_id, receipt, customer, currency, bill_minor, occurred_on, category, severity FROM recovery_state "
-    "WHERE case_id IN (?*)"
+    "WHERE case_id IN (?*) OR receipt IN (?*)"
 )
 _REFERENCES = "SELECT reference, token FROM recovery_subject WHERE reference IN (?*)"
 _TOKENS = "SELECT token FROM recovery_subject WHERE token IN (?*)"
 _USAGE = (
-    "SELECT subject, bday, remedy, basis, currency, amount_minor, times FROM recovery_usage "
-    "WHERE subject IN (?*) AND bday >= ?"
+    "SELECT subject, remedy, basis, currency, CAST(SUM(amount_minor) AS BIGINT), CAST(SUM(times) AS BIGINT) "
+    "FROM recovery_usage WHERE subject IN (?*) AND bday >= ? GROUP BY subject, remedy, basis, currency"
 )
 _POLICIES = f"SELECT {', '.join(PolicyRow._fields)} FROM recovery_policy ORDER BY seq"
 _TEXTS = (
@@ -134,17 +136,15 @@ class Group:
         policies: Policies,
         random: Random,
         engine: str,
-        books: dict[str, Book] | None = None,
     ) -> None:
         self._reading, self.origin, self.policies, self.random, self.engine = reading, origin, policies, random, engine
-        self._kept = {} if books is None else books
         self.now_us = 0
         self.known_tokens: dict[str, str] = {}  # by the host's reference
         self._new_tokens: set[str] = set()
         self._earlier: dict[str, Earlier] = {}
         self._states: dict[str, RecoveryState | None] = {}
-        self._cases: dict[str, list[CaseRow]] = {}
-        self._books: dict[str, Book] = {}
+        self._cases: list[CaseRow] = []
+        self._books: dict[str, dict[str, Book]] = {}  # by subject and first day
         self._versions: dict[str, int] = {}
         self._streams: dict[str, _Stream] = {}
         self.locked: set[str] = set()
@@ -153,6 +153,11 @@ class Group:
         self._touched: dict[str, int] = {}
         self._moved: set[str] = set()
         self.erased: list[str] = []  # tokens
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """What is added up beyond cases, customers, employees and sites."""
+        return self.origin.tracks
 
     # --- reading ---
 
@@ -165,18 +170,12 @@ class Group:
                 self._states.setdefault(recovery, None)
             reads.append(((f"{_STATE}recovery IN (?*)", (sorted(wanted.recoveries),)), self._take_states))
         if wanted.cases:
-            for case in wanted.cases:
-                self._cases.setdefault(case, [])
-            reads.append(((_CASES, (sorted(wanted.cases),)), self._take_cases))
+            reads.append(((_CASES, (sorted(wanted.cases), sorted(wanted.receipts))), self._take_cases))
         by_first: dict[str, list[str]] = {}
-        for subject, first in wanted.books.items():
-            kept = self._kept.get(subject)
-            if kept is None or kept.first > first:
-                by_first.setdefault(first, []).append(subject)
+        for subject, first in sorted(wanted.books):
+            by_first.setdefault(first, []).append(subject)
         for first, subjects in by_first.items():
-            for subject in subjects:
-                self._books[subject] = Book(0, first)
-            reads.append(((_USAGE, (subjects, first)), self._take_usage))
+            reads.append(((_USAGE, (subjects, first)), partial(self._take_usage, subjects, first)))
 
     def _take_earlier(self, rows: list[Row]) -> None:
         for request_id, body, leaf, root in rows:
@@ -189,17 +188,17 @@ class Group:
             self._states[row[0]] = RecoveryState(*row)
 
     def _take_cases(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._cases[row[0]].append(CaseRow(*row))
+        self._cases.extend(CaseRow(*row) for row in rows)
 
     def take_tokens(self, rows: list[Row]) -> None:
         """Which token stands for which reference."""
         self.known_tokens.update((str(reference), str(token)) for reference, token in rows)
 
-    def _take_usage(self, rows: list[Row]) -> None:
-        for subject, *row in rows:
-            *key, amount, times = row
-            self._books[subject].add(UsageKey(*key), amount, times)
+    def _take_usage(self, subjects: Iterable[str], first: str, rows: list[Row]) -> None:
+        for subject in subjects:
+            self._books.setdefault(subject, {})[first] = Book(first)
+        for subject, remedy, basis, currency, amount, times in rows:
+            self._books[subject][first].add(UsageKey(first, remedy, basis, currency), amount, times)
 
     def take_locks(self, locked: Iterable[str], versions: list[Row], heads: list[Row]) -> None:
         """The versions and heads as they stood when the locks were had."""
@@ -238,9 +237,9 @@ class Group:
             str(name) for (name,) in self._read("SELECT stream FROM recovery_stream WHERE size > 0 ORDER BY stream")
         ]
 
-    def case(self, case: str) -> list[CaseRow]:
-        """What the earlier recoveries of a case say about it."""
-        return self._cases[case]
+    def case(self, case: str, receipt: str | None) -> list[CaseRow]:
+        """What the earlier recoveries of a case, and of others that share its receipt, say about it."""
+        return [row for row in self._cases if row.case == case or (receipt and row.receipt == receipt)]
 
     def grant(self, recovery: str) -> tuple[str, Entry]:
         """The leaf (hex) and the entry with which a recovery was granted."""
@@ -269,17 +268,13 @@ class Group:
 
     def book(self, subject: str, first: str) -> Book:
         """What a subject already had, from a first day on."""
-        book, version = self._books.get(subject), self._versions.get(subject, 0)
-        if book is None and (kept := self._kept.get(subject)) is not None and kept.ver == version:
-            book = kept
-        if book is None or book.first > first:
-            rows = self._read(_USAGE, [subject], first)
-            book = Book(version, first, [(UsageKey(*key), amount, times) for _, *key, amount, times in rows])
+        book = self._books.get(subject, {}).get(first)
+        if book is None:
+            self._take_usage([subject], first, self._read(_USAGE, [subject], first))
+            book = self._books[subject][first]
             for (of, *key), sums in self._usage.items():
                 if of == subject and key[0] >= first:
                     book.add(UsageKey(*key), *sums)
-        book.ver = version
-        self._books[subject] = book
         return book
 
     def head(self, stream: str) -> _Stream | None:
@@ -332,11 +327,10 @@ class Group:
                 self._put("recovery_line", *[(recovery, line) for line in lines_of(entry)])
         for subject, version in entry.get("touches", ()):
             self._versions[subject] = self._touched[subject] = version
-            if subject in self._books:
-                self._books[subject].ver = version
         for subject, key, amount, times in counted(entry):
-            if subject in self._books:
-                self._books[subject].add(key, amount, times)
+            for first, book in self._books.get(subject, {}).items():
+                if key.bday >= first:
+                    book.add(key, amount, times)
             sums = self._usage.setdefault((subject, *key), [0, 0])
             sums[0] += amount
             sums[1] += times
@@ -378,7 +372,7 @@ class Group:
             *(state.case_id, state.receipt, state.customer, state.currency, state.bill_minor),
             *(state.occurred_on, state.category, state.severity),
         )
-        self._cases.setdefault(state.case_id, []).append(row)
+        self._cases.append(row)
 
     def link(self, reference: str) -> None:
         """Keep whom a new token stands for."""
@@ -392,20 +386,22 @@ class Group:
         self._put("recovery_personal", *rows)
 
     def keep_policy(self, row: PolicyRow) -> None:
-        """Keep a policy that was loaded, and let it count from here on."""
-        self.policies = Policies([*self.policies.rows, row], self.policies.by_digest)
+        """Keep the text of a policy that was loaded."""
         self._put("recovery_policy", row)
 
-    def erase(self, token: str, reference: str) -> list[str]:
-        """Erase whom a token stands for and every text about that person; the kinds of what is erased, sorted."""
+    def about(self, token: str) -> list[str]:
+        """The kinds of what is kept about the person that a token stands for, sorted."""
         found = {str(name) for (name,) in self._read(_TEXTS, token)}
         for recovery, name, *_ in self.rows.get("recovery_personal", ()):
             state = self._states[recovery]
             if state is not None and state.customer == token:
                 found.add(name)
+        return sorted({"customer", *found})
+
+    def erase(self, token: str, reference: str) -> None:
+        """Erase whom a token stands for, and every text about that person."""
         del self.known_tokens[reference]
         self.erased.append(token)
-        return sorted({"customer", *found})
 
     def _put(self, table: str, *rows: Row) -> None:
         self.rows.setdefault(table, []).extend(rows)
@@ -426,12 +422,3 @@ class Group:
             "recovery_stream": heads,
         }
         return [(table, added) for table, added in rows.items() if added]
-
-    def keep_books(self) -> None:
-        """After COMMIT: what was read and added stands as long as the versions do."""
-        if len(self._kept) > _MOST_BOOKS:
-            self._kept.clear()
-        self._kept.update(self._books)
-
-
-_MOST_BOOKS = 20_000

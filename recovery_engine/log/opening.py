@@ -27,7 +27,11 @@ _CURE_URL = "give a file, `sqlite:///log.db`, or `postgresql://user@host/databas
 
 
 def sqlite_module() -> ModuleType:
-    """The driver for SQLite: the interpreter's own, or, where that is too old, ``pysqlite3`` with a newer SQLite."""
+    """The driver for SQLite: the interpreter's own, or, where that is too old, ``pysqlite3`` with a newer SQLite.
+
+    INVARIANT: one process opens a log with one SQLite library only, and never opens the file in any other way: whoever
+    closes it, takes away all the locks that the process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     if sqlite3.sqlite_version_info < _WAL_FIXED:
         try:
             newer = import_module("pysqlite3.dbapi2")
@@ -148,8 +152,8 @@ def _sqlite(path: Path) -> Engine:
 
     def connect() -> Any:
         connection = module.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
-        connection.execute("PRAGMA query_only=ON")
-        connection.execute("PRAGMA trusted_schema=OFF")
+        for setting in ("query_only=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {setting}")
         return connection
 
     engine = create_engine("sqlite://", module=module, creator=connect, poolclass=NullPool)
@@ -171,11 +175,11 @@ _CURE_COPY = "read a copy of it, with its `-wal`, in a folder that you may write
 
 def _openable(path: Path) -> str:
     """The URI under which SQLite opens the file for reading. Raises LogError."""
-    _check_file(path)
+    _check_place(path)
     uri = f"file://{quote(os.fsencode(path.absolute()))}?mode=ro"
     module = sqlite_module()
     try:
-        return _probed(uri)
+        return _probed(path, uri)
     except module.OperationalError as error:
         # A file in WAL mode is read with the help of a `-shm` beside it, which cannot be made on read-only media.
         # INVARIANT: a `-wal` with anything in it may hold acknowledged entries, which `immutable` would hide.
@@ -184,38 +188,48 @@ def _openable(path: Path) -> str:
         if _size(_beside(path, "-wal")):
             message = f"{path}: its newest entries are in `{path.name}-wal`, which cannot be read here"
             raise LogError(message, _CURE_COPY) from error
-        return _probed(f"{uri}&immutable=1")
+        return _probed(path, f"{uri}&immutable=1")
+    except module.DatabaseError as error:
+        _check_content(path)
+        raise LogError(f"{path}: {error}", _CURES.get(_name(error), "")) from error
 
 
-def _probed(uri: str) -> str:
+def _probed(path: Path, uri: str) -> str:
     with closing(sqlite_module().connect(uri, uri=True, timeout=_BUSY_S)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (pages,), (page,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    # While a write is under way, or was cut off, the rest of the file may still be in one of these.
+    if not any(_size(_beside(path, ending)) for ending in ("-wal", "-journal")):
+        _require_size(path, pages * page)
     return uri
 
 
-def _check_file(path: Path) -> None:
-    """Raises LogError where the file is missing, unreadable, no database, or shorter than it says."""
+def _require_size(path: Path, says: int) -> None:
+    if _size(path) < says:
+        message = f"{path}: cut short: {_size(path):,} bytes of {says:,}"
+        raise LogError(message, "copy it again, or take it from a backup")
+
+
+def _check_place(path: Path) -> None:
+    """Raises LogError where no file is there, or nothing in it."""
     if not path.exists():
         raise LogError(f"{path}: there is no such file", _CURE_URL)
     if path.is_dir():
         raise LogError(f"{path}: a folder, not a file", _CURE_URL)
-    try:
-        with path.open("rb") as file:
-            head = file.read(100)
-    except OSError as error:
-        raise LogError(f"{path}: cannot read it: {(error.strerror or str(error)).lower()}") from None
-    if not head and not _size(_beside(path, "-wal")):
+    if not os.access(path, os.R_OK):
+        raise LogError(f"{path}: cannot read it: permission denied", "ask its owner")
+    if not _size(path) and not _size(_beside(path, "-wal")):
         raise LogError(f"{path}: an empty file; no recovery log here", "is it the right file?")
+
+
+def _check_content(path: Path) -> None:
+    """Raises LogError where a file that SQLite refused is no database, or shorter than it says."""
+    with path.open("rb") as file:
+        head = file.read(100)
     if not _MAGIC.startswith(head[:16]):
         raise LogError(f"{path}: not an SQLite database", "is it the right file?")
-    # While a write is under way, or was cut off, the rest of the file may still be in one of these.
-    if any(_size(_beside(path, ending)) for ending in ("-wal", "-journal")):
-        return
     page = int.from_bytes(head[16:18], "big")
-    says = (65_536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
-    if len(head) < 100 or (head[24:28] == head[92:96] and _size(path) < says):
-        message = f"{path}: cut short: {_size(path):,} bytes of {max(says, 100):,}"
-        raise LogError(message, "copy it again, or take it from a backup")
+    _require_size(path, max(100, (65_536 if page == 1 else page) * int.from_bytes(head[28:32], "big")))
 
 
 def _in_wal_mode(path: Path) -> bool:
@@ -264,6 +278,19 @@ _CURES = {
 }
 
 
+# What SQLite says, for drivers that do not name the error.
+_NAMES = {
+    "database is locked": "SQLITE_BUSY",
+    "database table is locked": "SQLITE_LOCKED",
+    "database disk image is malformed": "SQLITE_CORRUPT",
+    "file is not a database": "SQLITE_NOTADB",
+    "disk I/O error": "SQLITE_IOERR",
+    "database or disk is full": "SQLITE_FULL",
+    "unable to open database file": "SQLITE_CANTOPEN",
+    "attempt to write a readonly database": "SQLITE_READONLY",
+}
+
+
 @contextmanager
 def database_problems(place: str) -> Iterator[None]:
     """What a database refuses or fails at becomes a LogError that names the place and, where known, the cure."""
@@ -288,7 +315,7 @@ def _said(place: str, error: BaseException) -> LogError:
 
 def _name(error: BaseException) -> str:
     """The driver's name for a problem: ``SQLITE_BUSY``, or the SQLSTATE of PostgreSQL; 08 where there is no server."""
-    name = getattr(error, "sqlite_errorname", None)
+    name = getattr(error, "sqlite_errorname", None) or _NAMES.get(str(error))
     if name:
         return "_".join(str(name).split("_")[:2])
     state = getattr(error, "sqlstate", "")

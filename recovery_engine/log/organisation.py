@@ -1,13 +1,13 @@
 """What concerns the whole organisation: policies, people who are forgotten, the clock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from recovery_engine.errors import Diagnostic, LogError, NotAllowed, PolicyError
-from recovery_engine.log.book import NOTHING_READ
+from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, NotAllowed, PolicyError
 from recovery_engine.log.entry import ORGANISATION, REFERENCE, Entry
 from recovery_engine.log.group import Group, LogReceipt, Wanted
 from recovery_engine.log.policies import FIRST_DAY, Policies, PolicyRow
+from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import Policy, canonical
 from recovery_engine.policy.source import file_digest
 
@@ -25,47 +25,77 @@ class _OfOrganisation:
         wanted.streams.add(ORGANISATION)
 
 
-class LoadPolicy(_OfOrganisation):
-    """A version of a policy is put into the log; what the log holds decides from here on."""
+class LoadPolicies:
+    """Versions of policies, each with its text, are put into the log; what the log holds decides from here on."""
 
-    def __init__(self, policy: Policy, text: str) -> None:
-        self.policy, self.text, self.source = policy, text, file_digest(text)
-        super().__init__(f"~policy/{policy.digest}")
+    def __init__(self, read: Iterable[tuple[Policy, str]]) -> None:
+        self.read = sorted(read, key=lambda each: _first_day(each[0]))
 
-    def run(self, group: Group) -> LogReceipt | None:
-        """Append, unless the log has it. Raises PolicyError where it does not go with the others."""
-        policy = self.policy
-        if any((row.digest, row.source) == (policy.digest, self.source) for row in group.policies.rows):
-            return None
-        known = group.earlier(self.id) is not None
-        if found := list(misfits(policy, ORGANISATION in group.origin.tracks)):
+    def wants(self, wanted: Wanted) -> None:
+        pass
+
+    def locks(self, group: Group, wanted: Wanted) -> None:
+        wanted.streams.add(ORGANISATION)
+
+    def run(self, group: Group) -> list[LogReceipt]:
+        """Append those that the log does not have, all or none.
+
+        Raises PolicyError where one does not go with the others.
+        """
+        if found := [problem for policy, _ in self.read for problem in misfits(policy, ORGANISATION in group.tracks)]:
             raise PolicyError(found)
-        days = policy.effective
-        first = days.from_.isoformat() if days else FIRST_DAY
-        until = days.until.isoformat() if days and days.until else None
-        beside = [row for row in group.policies.rows if (row.name, row.first_day) == (policy.policy, first)]
-        replaces = beside[-1].digest if beside and beside[-1].digest != policy.digest else None
-        if known and replaces is not None:
-            return None  # an old version does not come back by being in somebody's folder
         head = group.head(ORGANISATION)
+        rows = list(group.policies.rows)
+        added: list[PolicyRow] = []
+        for policy, text in self.read:
+            row = _new_row(rows, policy, text, (head.size if head else 1) + len(added))
+            if row is not None:
+                rows.append(row)
+                added.append(row)
+        if not added:
+            return []
+        policies = Policies(rows, group.policies.by_digest)
         at_us = group.clock(ORGANISATION)
-        row = PolicyRow(
-            *(policy.digest, self.source, policy.policy, policy.version or "", first, until, replaces),
-            *(head.size if head else 1, at_us, canonical(policy).decode(), self.text),
-        )
-        Policies([*group.policies.rows, row], {**group.policies.by_digest, policy.digest: policy})
-        fields: Entry = {
-            **{"policy": policy.digest, "name": policy.policy, "label": policy.version or ""},
-            **{"from": first, "source": self.source},
-        }
-        if until is not None:
-            fields["until"] = until
-        if replaces is not None:
-            fields["replaces"] = replaces
-        request_id = f"{self.id}/{self.source}" if known else self.id
-        receipt = group.append(ORGANISATION, "policy_loaded", request_id, None, fields, at_us)
-        group.keep_policy(row)
-        return receipt
+        receipts = []
+        for row in added:
+            receipts.append(group.append(ORGANISATION, "policy_loaded", _id_of(row, rows), None, _fields(row), at_us))
+            group.keep_policy(row._replace(at_us=at_us))
+        group.policies = policies
+        return receipts
+
+
+def _first_day(policy: Policy) -> str:
+    return policy.effective.from_.isoformat() if policy.effective else FIRST_DAY
+
+
+def _new_row(rows: list[PolicyRow], policy: Policy, text: str, seq: int) -> PolicyRow | None:
+    """The row of a policy in the log; None where the log has it, or has it replaced."""
+    source, first = file_digest(text), _first_day(policy)
+    of_digest = [row for row in rows if row.digest == policy.digest]
+    if any(row.source == source for row in of_digest):
+        return None
+    beside = [row for row in rows if (row.name, row.first_day) == (policy.policy, first)]
+    replaces = beside[-1].digest if beside and beside[-1].digest != policy.digest else None
+    if of_digest and replaces is not None:
+        return None  # an old version does not come back by being in somebody's folder
+    until = policy.effective.until if policy.effective else None
+    last = None if until is None else until.isoformat()
+    return PolicyRow(
+        *(policy.digest, source, policy.policy, policy.version or "", first, last, replaces),
+        *(seq, 0, canonical(policy).decode(), text),
+    )
+
+
+def _id_of(row: PolicyRow, rows: list[PolicyRow]) -> str:
+    """One id for a digest; another where only the text around what decides is new."""
+    first = next(each for each in rows if each.digest == row.digest)
+    return f"~policy/{row.digest}" if first is row else f"~policy/{row.digest}/{row.source}"
+
+
+def _fields(row: PolicyRow) -> Entry:
+    fields: Entry = {"policy": row.digest, "name": row.name, "label": row.label, "from": row.first_day}
+    fields |= {"source": row.source, "until": row.last_day, "replaces": row.replaces}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 LOG_CANNOT_SERVE = "RP018"
@@ -108,7 +138,7 @@ class Forget(_OfOrganisation):
         # Asked again after a lost answer, the link is gone: the first attempt knew the token.
         if token := group.linked(self.reference):
             self.id = f"~forget/{token}"
-            wanted.books[f"customer:{token}"] = NOTHING_READ
+            wanted.subjects.add(f"customer:{token}")
         wanted.ids.add(self.id)
 
     def run(self, group: Group) -> Forgotten:
@@ -119,9 +149,13 @@ class Forget(_OfOrganisation):
         if token is None:
             raise NotAllowed(f"nobody is known as `{self.reference}`", "check it; it may be forgotten already")
         at_us = group.clock(ORGANISATION)
-        fields = group.erase(token, self.reference)
+        fields = group.about(token)
         entry: Entry = {"person": token, "fields": fields, "ground": self.ground}
-        receipt = group.append(ORGANISATION, "forgotten", f"~forget/{token}", self.by, entry, at_us)
+        try:
+            receipt = group.append(ORGANISATION, "forgotten", f"~forget/{token}", self.by, entry, at_us)
+        except ValueError as error:
+            raise InvalidRequest([problem(ILL_TYPED, "ground", str(error), "say it in fewer words")]) from None
+        group.erase(token, self.reference)
         return Forgotten(token, tuple(fields), receipt)
 
 

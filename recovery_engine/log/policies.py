@@ -48,12 +48,7 @@ class Policies:
         self.rows = sorted(rows, key=lambda row: row.seq)
         self.by_digest = {row.digest: (known or {}).get(row.digest) or read_stored(row) for row in self.rows}
         self.library = PolicyLibrary([self.by_digest[row.digest] for row in current(self.rows)])
-        self._reach_day, self._reaches = -1, dict[str, str]()
         self._windows: dict[tuple[str, date], tuple[tuple[BudgetLine, Window], ...]] = {}
-        self._days: dict[str, int] = {}
-        for policy in self.by_digest.values():
-            for budget in policy.budgets:
-                self._days[budget.per] = max(self._days.get(budget.per, 0), _days(budget.every))
 
     def at(self, at_us: int, site: str | None) -> InForce:
         """What is in force at an instant (UTC microseconds) at a site. Raises InvalidRequest."""
@@ -63,17 +58,6 @@ class Policies:
 
         policy, day = self.library.in_force_at(day_of, site)
         return InForce(policy, day, offset_s(zone_of(policy, site), at_us))
-
-    def reach(self, per: str, at_us: int) -> str:
-        """The first day, ISO, that a budget per employee, customer, site or organisation may look back to, and some."""
-        day = at_us // _DAY_US
-        if day != self._reach_day:
-            self._reach_day, self._reaches = day, {}
-        first = self._reaches.get(per)
-        if first is None:
-            back = self._days.get(per, 0) + 3
-            first = self._reaches[per] = date.fromordinal(max(1, _EPOCH + day - back)).isoformat()
-        return first
 
     def windows(self, policy: Policy, day: date) -> tuple[tuple[BudgetLine, Window], ...]:
         """What each budget of a policy adds up on a business day."""
@@ -86,14 +70,7 @@ class Policies:
         return found
 
 
-_DAY_US = 86_400_000_000
-_EPOCH = date(1970, 1, 1).toordinal()
 _MOST_DAYS = 1_000
-_LONGEST = {"day": 1, "week": 7, "month": 31, "year": 366}
-
-
-def _days(every: str) -> int:
-    return _LONGEST.get(every) or int(every.split()[0])
 
 
 def budget_window(line: BudgetLine, policy: Policy, day: date) -> Window:

@@ -8,9 +8,13 @@ from recovery_engine.log.database import COLUMNS, CommitLost, Refused, Row, Stat
 
 _LOCK_MS, _STATEMENT_MS, _IDLE_MS = 5_000, 20_000, 20_000
 
-_LIMITS = (
-    "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true), "
-    "set_config('idle_in_transaction_session_timeout', %s, true)"
+# In every transaction: what a session set may be gone, where connections are shared behind a pooler.
+_LIMITS = "SELECT " + ", ".join(
+    f"set_config('{name}', %s, true)"
+    for name in (
+        *("synchronous_commit", "lock_timeout", "statement_timeout"),
+        "idle_in_transaction_session_timeout",
+    )
 )
 _NEW_SUBJECTS = "INSERT INTO recovery_subject_lock SELECT name, 0 FROM unnest(%s::text[]) name ON CONFLICT DO NOTHING"
 _NEW_STREAMS = (
@@ -41,16 +45,20 @@ def connect(address: str) -> Any:
         raise Unavailable(str(error).strip()) from error
 
 
-def require_durability(connection: Any) -> None:
-    """Raises LogError where a server could lose what it has acknowledged."""
-    connection.execute("SET synchronous_commit = on")
-    wanted = ("fsync", "full_page_writes", "synchronous_commit")
-    for name, setting in connection.execute(
-        "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(wanted)]
-    ):
-        if setting != "on":
-            message = f"the server runs with `{name} = {setting}`, and a power cut could lose what was acknowledged"
+def require_durability(connection: Any) -> str:
+    """The ``synchronous_commit`` to commit with: the server's own where it is stronger than ``on``.
+
+    Raises LogError where the server could lose what it has acknowledged.
+    """
+    found = dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(_DURABLE)]))
+    for name in ("fsync", "full_page_writes"):
+        if found[name] != "on":
+            message = f"the server runs with `{name} = {found[name]}`, and a power cut could lose what was acknowledged"
             raise LogError(message, f"set `{name} = on` in postgresql.conf")
+    return "remote_apply" if found["synchronous_commit"] == "remote_apply" else "on"
+
+
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 def _translated(statement: Statement) -> tuple[str, tuple[Any, ...]]:
@@ -105,7 +113,7 @@ class PostgresDatabase(PostgresReading):
     def __init__(self, address: str, own_clock: bool) -> None:
         super().__init__(connect(address), own_clock)
         try:
-            require_durability(self.connection)
+            self._commits = require_durability(self.connection)
         except self._driver.Error as error:
             raise Unavailable(str(error).strip()) from error
         self._inserts = {table: _insert(table) for table in COLUMNS}
@@ -127,7 +135,7 @@ class PostgresDatabase(PostgresReading):
         self, subjects: list[str], streams: list[str], others: list[str], statements: Iterable[Statement]
     ) -> tuple[int | None, list[list[Row]]]:
         """Lock and read in one round trip: every statement sees what was committed when it had its locks."""
-        limits = (str(_LOCK_MS), str(_STATEMENT_MS), str(_IDLE_MS))
+        limits = (self._commits, str(_LOCK_MS), str(_STATEMENT_MS), str(_IDLE_MS))
         begun: list[tuple[str, Any]] = [("BEGIN ISOLATION LEVEL READ COMMITTED", None), (_LIMITS, limits)]
         begun += [(_NEW_SUBJECTS, (subjects,)), (_SUBJECTS, (subjects,))]
         begun += [(_NEW_STREAMS, (streams,)), (_STREAMS, (streams,)), (_HEADS, (others,)), (_CLOCK, None)]
@@ -153,6 +161,9 @@ class PostgresDatabase(PostgresReading):
                 raise CommitLost(str(error).strip()) from error
             failed = Unavailable if isinstance(error, self._driver.OperationalError) else Refused
             raise failed(str(error).strip()) from error
+
+    def tidy(self) -> None:
+        """The rows that are dead stay until VACUUM takes them."""
 
     def errors(self) -> type[Exception]:
         """The root of what the driver raises."""

@@ -1,6 +1,6 @@
-"""The policies of a log for whoever checks it: what `recovery_policy` keeps, against what the entries say was loaded."""
+"""The policies of a log for whoever checks it: what `recovery_policy` keeps, against what was loaded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from hashlib import sha256
 from typing import NamedTuple
@@ -9,14 +9,12 @@ from recovery_engine.errors import PolicyError
 from recovery_engine.log.book import Window
 from recovery_engine.log.calendar import window_first
 from recovery_engine.log.entry import ORGANISATION, Entry
+from recovery_engine.log.findings import Wrong
 from recovery_engine.log.policies import FIRST_DAY, PolicyRow
 from recovery_engine.log.snapshot import Snapshot
 from recovery_engine.policy.library import parse_policy
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import file_digest
-
-Wrong = Callable[[str | None, int | None, str], None]
-"""Told what is wrong, with the stream and seq of the entry it is about, where there is one."""
 
 _MOST_DAYS = 1_000
 
@@ -93,7 +91,9 @@ class Register:
         if before == entry["policy"]:
             before = None
         if entry.get("replaces") != before:
-            self._say(entry, f"`replaces` is not the policy `{entry['name']}` from {entry['from']} that was there before")
+            self._say(
+                entry, f"`replaces` is not the policy `{entry['name']}` from {entry['from']} that was there before"
+            )
         if row is None:
             self._say(entry, f"the policy {entry['policy'][:12]} is not in `recovery_policy`")
             return
@@ -110,7 +110,9 @@ class Register:
         }
         for name, value in expected.items():
             if getattr(row, name) != value:
-                self._say(entry, f"`{name}` in `recovery_policy` is `{getattr(row, name)}`, and the entry says `{value}`")
+                self._say(
+                    entry, f"`{name}` in `recovery_policy` is `{getattr(row, name)}`, and the entry says `{value}`"
+                )
         terms = self.by_digest.get(entry["policy"])
         if terms is not None and (terms.policy.policy, terms.policy.version or "", terms.first_day, terms.last_day) != (
             entry["name"],
@@ -126,7 +128,9 @@ class Register:
     def finish(self) -> None:
         """Name the rows that no entry speaks of."""
         for digest, source in sorted(self._rows):
-            self._wrong(None, None, f"`recovery_policy` has {digest[:12]} of file {source[:12]}, which was never loaded")
+            self._wrong(
+                None, None, f"`recovery_policy` has {digest[:12]} of file {source[:12]}, which was never loaded"
+            )
 
     def versions_on(self, name: str, day: str) -> Iterator[Policy]:
         """Every version of a policy, ever loaded, that holds a day (ISO)."""

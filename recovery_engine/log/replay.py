@@ -1,17 +1,20 @@
 """Decisions made again, from what their entries say they saw, under the policy of their digest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from recovery_engine.decide import decide
 from recovery_engine.errors import InvalidRequest, PolicyError
 from recovery_engine.log.book import usage_of
+from recovery_engine.log.deciding import verdict
 from recovery_engine.log.entry import SEMANTICS, Entry
 from recovery_engine.log.register import Register, Terms
 from recovery_engine.log.requests import request_from
-from recovery_engine.log.steps import verdict
 from recovery_engine.model import FAULT, OWED, Decision, Outcome
 from recovery_engine.policy.schema import Policy
+
+FAULTY = "fault"
+"""The matcher that an entry names where the two did not agree."""
 
 _SAID = ("outcome", "to", "second", "because", "rungs")
 
@@ -25,9 +28,9 @@ class Replay:
 
     def decided(self, entry: Entry, terms: Terms) -> str | None:
         """How a `decided` entry differs from what is decided now; None where it does not."""
-        if not _replayable(entry):
+        if not _replayable(entry) or self._owes_by_an_unreadable_one(entry["request"]):
             self.not_replayed += 1
-            return None
+            return _otherwise_than_a_fault(entry, terms) if entry["matcher"] == FAULTY else None
         differs: str | None = None
         for decision in self._decisions(entry, terms, entry["request"]):
             if isinstance(decision, str):
@@ -95,14 +98,20 @@ class Replay:
             yield from self._register.versions_on(terms.policy.policy, fields["occurred_on"])
         yield None
 
+    def _owes_by_an_unreadable_one(self, fields: dict[str, Any]) -> bool:
+        return fields.get("basis") == OWED and "occurred_on" in fields and None in self._register.by_digest.values()
+
 
 def _replayable(entry: Entry) -> bool:
-    return bool(entry["semantics"] == SEMANTICS and entry["matcher"] != "fault")
+    return bool(entry["semantics"] == SEMANTICS and entry["matcher"] != FAULTY)
+
+
+def _otherwise_than_a_fault(entry: Entry, terms: Terms) -> str | None:
+    """A fault of the matchers asks the top of the ladder; it never approves."""
+    top = terms.policy.ladder[-1]
+    said = (entry["outcome"], entry.get("to"), entry["because"])
+    return None if said == ("escalate", top, [[FAULT]]) else f"a fault of the matchers, and not `escalate` to {top}"
 
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else f"`{value}`"
-
-
-Asked = Callable[[str, int], Entry | None]
-"""Gives the entry of a stream at a seq."""

@@ -41,6 +41,11 @@ def request_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
     for name, value in _texts(request):
         yield from text_problems(name, value)
     yield from type_problems(request)
+    for name in ("customer_name", "customer_contact"):
+        if getattr(request, name) and not request.customer:
+            yield problem(
+                MISSING, "customer", f"no customer, and a {name}", "whoever has a name must be found to be forgotten"
+            )
 
 
 def type_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
@@ -81,12 +86,12 @@ def reference_problems(name: str, value: object) -> Iterator[Diagnostic]:
     """What is wrong with a reference or an id that a host gives."""
     if type(value) is not str:
         yield problem(ILL_TYPED, name, f"a {type(value).__name__} where a {name} belongs", "give it as text")
+    elif reason := forbidden(value):  # first of all: no message may repeat it
+        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: give another reference")
     elif not REFERENCE.fullmatch(value):
         yield problem(ILL_TYPED, name, f"`{value[:40]}` is not a reference", _REFERENCE_CURE)
     elif value.startswith("~"):
         yield problem(ILL_TYPED, name, f"`{value}` begins with `~`, which the log keeps for itself", "drop the `~`")
-    elif reason := forbidden(value):
-        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: give another reference")
 
 
 def text_problems(name: str, value: object) -> Iterator[Diagnostic]:

@@ -84,19 +84,21 @@ class Shelf(Generic[Value]):
             if row is None:
                 return None
             value = self._unpack(row[0])
-        self._keep(key, value)
+        if len(self._young) >= self._most:
+            self._age()
+        self._young[key] = value
         return value
 
     def put(self, key: str, value: Value) -> None:
         """Give a key a value, instead of any it had."""
-        self._unwritten.add(key)
-        self._keep(key, value)
-
-    def _keep(self, key: str, value: Value) -> None:
         if len(self._young) >= self._most:
-            self._write({key: old for key, old in self._old.items() if key not in self._young})
-            self._old, self._young = self._young, {}
+            self._age()
+        self._unwritten.add(key)
         self._young[key] = value
+
+    def _age(self) -> None:
+        self._write({key: old for key, old in self._old.items() if key not in self._young})
+        self._old, self._young = self._young, {}
 
     def _write(self, values: dict[str, Value]) -> None:
         rows = [(key, self._pack(values[key])) for key in sorted(values.keys() & self._unwritten)]

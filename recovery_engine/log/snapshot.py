@@ -1,9 +1,11 @@
 """One state of a log, read row by row with plain SQL, in bounded memory."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from recovery_engine.log.database import COLUMNS
+from recovery_engine.log.opening import sqlite_module
 
 Row = Sequence[Any]
 
@@ -28,15 +30,18 @@ class Snapshot:
     def __init__(self, connection: Any, postgresql: bool) -> None:
         self.connection, self.postgresql = connection, postgresql
         self._cursors = 0
-        if not postgresql:
-            connection.text_factory = _text
 
     def rows(self, sql: str, *values: Any) -> list[Row]:
         """The rows of a statement with ``?`` for each value."""
         if self.postgresql:
             rows: list[Row] = self.connection.execute(sql.replace("?", "%s"), values, binary=True).fetchall()
-        else:
-            rows = self.connection.execute(sql, [_bindable(value) for value in values]).fetchall()
+            return rows
+        bound = [_bindable(value) for value in values]
+        try:
+            rows = self.connection.execute(sql, bound).fetchall()
+        except _errors() as error:
+            self._read_any_text(error)
+            rows = self.connection.execute(sql, bound).fetchall()
         return rows
 
     def scan(self, sql: str) -> Iterator[Row]:
@@ -47,8 +52,21 @@ class Snapshot:
             cursor.itersize = _AT_ONCE
             with cursor:
                 yield from cursor.execute(sql, binary=True)
-        else:
-            yield from self.connection.execute(sql)
+            return
+        given = 0
+        try:
+            for row in self.connection.execute(sql):
+                given += 1
+                yield row
+        except _errors() as error:
+            self._read_any_text(error)
+            yield from islice(self.connection.execute(sql), given, None)
+
+    def _read_any_text(self, error: Exception) -> None:
+        """What is no UTF-8 compares unequal to all that is, instead of ending the run."""
+        if "decode to UTF-8" not in str(error):
+            raise error
+        self.connection.text_factory = _text
 
     def table(self, name: str, by: str) -> Iterator[Row]:
         """Every row of a table, in the order of the columns *by*; its columns are those of ``COLUMNS``."""
@@ -80,8 +98,12 @@ class Snapshot:
 
 
 def _text(value: bytes) -> str:
-    # What is no UTF-8 compares unequal to all that is, instead of ending the run.
     return value.decode("utf-8", "surrogateescape")
+
+
+def _errors() -> type[Exception]:
+    error: type[Exception] = sqlite_module().Error
+    return error
 
 
 def _bindable(value: Any) -> Any:

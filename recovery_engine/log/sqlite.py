@@ -7,12 +7,14 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from recovery_engine.errors import LogError
 from recovery_engine.log.database import COLUMNS, CommitLost, Refused, Row, Statement, Unavailable, on_conflict
 from recovery_engine.log.opening import sqlite_module
 
 _BUSY_S = 5.0
+_MOST_JOURNAL = 64 * 1024**2
 
 _VERSIONS = "SELECT subject, ver FROM recovery_subject_lock WHERE subject IN (?*)"
 _HEADS = "SELECT stream, size, frontier, last_leaf, last_at_us FROM recovery_stream WHERE stream IN (?*)"
@@ -35,6 +37,7 @@ def connect(path: Path) -> Any:
                 message = f"{path}: SQLite keeps `{name}` at {got}, and a power cut could lose what was acknowledged"
                 raise LogError(message, "close the other programs that use the file, or keep it on a local disk")
         connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute(f"PRAGMA journal_size_limit={_MOST_JOURNAL}")
     except BaseException:
         connection.close()
         raise
@@ -44,8 +47,12 @@ def connect(path: Path) -> Any:
 def durable_settings(version: tuple[int, ...]) -> dict[str, str | int]:
     """The settings under which a power cut loses nothing that was acknowledged: FULL is 2, EXTRA is 3."""
     if wal_is_safe(version):
-        return {"journal_mode": "wal", "synchronous": 2}
-    return {"journal_mode": "delete", "synchronous": 3}
+        return {"journal_mode": "wal", "synchronous": 2, **_REALLY}
+    return {"journal_mode": "delete", "synchronous": 3, **_REALLY}
+
+
+_REALLY = {"fullfsync": 1, "checkpoint_fullfsync": 1, "secure_delete": 1}
+"""On macOS a sync reaches the disk only so; and what is forgotten must not stay in the file."""
 
 
 class SqliteReading:
@@ -105,11 +112,14 @@ class SqliteDatabase(SqliteReading):
 
     def __init__(self, path: Path) -> None:
         module = sqlite_module()
+        self._path = path
         try:
             super().__init__(connect(path))
-            self._gate = os.open(f"{path}-writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._gate = os.open(f"{path}-writer", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except (module.Error, OSError) as error:
             raise Unavailable(str(error)) from error
+        self._files = {path: _identity(path)}
+        _gates.add(self)
         self._inserts = {
             table: f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
             f"{on_conflict(table)}"
@@ -134,7 +144,16 @@ class SqliteDatabase(SqliteReading):
             self.connection.execute("BEGIN IMMEDIATE")
         except self._errors.Error as error:
             raise Unavailable(str(error)) from error
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        self._files.setdefault(wal, _identity(wal))
+        if not self._in_place():
+            self.close()
+            raise Unavailable("another file stands in its place")
         return self.batch(statements)
+
+    def _in_place(self) -> bool:
+        """Whether these are still the same files: SQLite would go on writing to one that was moved or replaced."""
+        return all(_identity(path) == identity for path, identity in self._files.items())
 
     def begin(
         self, subjects: list[str], streams: list[str], others: list[str], statements: Iterable[Statement]
@@ -158,7 +177,17 @@ class SqliteDatabase(SqliteReading):
         try:
             self.connection.execute("COMMIT")
         except self._errors.Error as error:
-            raise CommitLost(str(error)) from error
+            # A reader that does not let go is no reason to doubt: nothing but the journal was written so far.
+            waited = self.connection.in_transaction and str(error) == "database is locked"
+            raise (Unavailable if waited else CommitLost)(str(error)) from error
+        if not self._in_place():
+            self.close()
+            raise CommitLost("another file was put in its place")
+
+    def tidy(self) -> None:
+        """Take what was forgotten out of the write-ahead log too, as far as readers let go of it."""
+        with suppress(self._errors.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def errors(self) -> type[Exception]:
         """The root of what the driver raises."""
@@ -168,6 +197,30 @@ class SqliteDatabase(SqliteReading):
     def close(self) -> None:
         """Close the connection and the gate."""
         super().close()
+        self.leave_gate()
+
+    def leave_gate(self) -> None:
+        """Close the gate."""
         if self._gate >= 0:
             os.close(self._gate)
             self._gate = -1
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+_gates: "WeakSet[SqliteDatabase]" = WeakSet()
+
+
+def _leave_gates() -> None:
+    """A forked child would hold the gate shut, even when its parent is gone."""
+    for database in _gates:
+        database.leave_gate()
+
+
+os.register_at_fork(after_in_child=_leave_gates)

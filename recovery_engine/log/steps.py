@@ -3,12 +3,13 @@
 A command runs inside the one transaction of its group; what it raises concerns its caller alone.
 """
 
+from contextlib import suppress
 from datetime import date
 from typing import Any, NamedTuple, Protocol, TypeVar
 from unicodedata import normalize
 
 from recovery_engine.errors import IdempotencyConflict, InvalidRequest, NotAllowed
-from recovery_engine.log.book import EVER, NOTHING_READ, Book, usage_of, usage_rows
+from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.calendar import business_day, offset_s, zone_of
 from recovery_engine.log.deciding import (
     another_value,
@@ -75,22 +76,30 @@ class Request:
         if not self.dry:
             wanted.ids.add(self.request.id)
         wanted.cases.add(self.request.case)
+        if self.request.receipt:
+            wanted.receipts.add(self.request.receipt)
         if self.request.customer:
             wanted.references.add(self.request.customer)
 
     def locks(self, group: Group, wanted: Wanted) -> None:
-        """The case, and whatever a budget may add up."""
-        request, reach = self.request, group.policies.reach
-        case = case_subject(request.case, request.receipt)
-        wanted.books[case] = EVER
-        wanted.books[f"case:{request.case}"] = EVER  # also where a receipt stands in: two may open it at once
-        wanted.books[f"employee:{request.employee}"] = reach("employee", group.now_us)
-        wanted.books[self.stream] = reach("site", group.now_us)
+        """The case, and whoever is touched; the sums of the budgets that are likely in force."""
+        request = self.request
+        case, token = case_subject(request.case, request.receipt), None
         if request.customer:
-            wanted.books[f"customer:{group.token(request.customer)}"] = reach("customer", group.now_us)
-        if ORGANISATION in group.origin.tracks:
-            wanted.books[ORGANISATION] = reach("organisation", group.now_us)
+            token = group.token(request.customer)
+        wanted.subjects.update(self._subjects(group, token))
+        wanted.subjects.add(f"case:{request.case}")  # also where a receipt stands in: two may open it at once
         wanted.streams.add(self.stream)
+        wanted.books.add((case, EVER))
+        with suppress(InvalidRequest):
+            policy, day, _ = group.policies.at(group.now_us, request.site)
+            for line, window in group.policies.windows(policy, day):
+                wanted.books.add((budget_subject(line, request, token, self.stream), window.first))
+
+    def _subjects(self, group: Group, token: str | None) -> list[str]:
+        request = self.request
+        subjects = subjects_of(request.case, request.receipt, token, request.employee, self.stream)
+        return sorted([*subjects, ORGANISATION]) if ORGANISATION in group.tracks else subjects
 
     def run(self, group: Group) -> Answered:
         """Decide; every answer but *incomplete* is an entry. Raises InvalidRequest, IdempotencyConflict, LogError."""
@@ -102,16 +111,14 @@ class Request:
         at_us = group.clock(self.stream)
         in_force = group.policies.at(at_us, request.site)
         policy = in_force.policy
-        if found := list(another_value(group.case(request.case), fields, policy.currency)):
+        known = group.case(request.case, request.receipt)
+        if found := list(another_value(known, fields, policy.currency, group.is_forgotten)):
             raise InvalidRequest(found)
-        subjects = subjects_of(request.case, request.receipt, token, request.employee, self.stream)
-        if ORGANISATION in group.origin.tracks:
-            subjects = sorted([*subjects, ORGANISATION])
         case = group.book(case_subject(request.case, request.receipt), EVER)
         if case.currencies() - {policy.currency}:
             message = f"the case had {', '.join(sorted(case.currencies()))} before"
             raise InvalidRequest([problem(CASE_HAS_ANOTHER, "currency", message, "open another case")])
-        usage = {"case": usage_rows(case), "budgets": _budget_rows(group, in_force, request, token, case)}
+        usage = {"case": usage_rows(case), "budgets": _budget_rows(group, in_force, request, token)}
         decision = decided(group.policies, in_force, request, usage_of(usage["case"], usage["budgets"]))
         if self.dry or decision.outcome == Outcome.INCOMPLETE:
             return Answered(decision, None, None, False)
@@ -127,7 +134,7 @@ class Request:
             "semantics": SEMANTICS,
             "engine": group.engine,
             "usage": usage,
-            "touches": group.touches(subjects),
+            "touches": group.touches(self._subjects(group, token)),
             **verdict(decision),
         }
         if due is not None:
@@ -175,14 +182,12 @@ def _same_request(group: Group, stored: dict[str, Any], given: dict[str, Any]) -
     return group.is_forgotten(before)
 
 
-def _budget_rows(
-    group: Group, in_force: InForce, request: RecoveryRequest, token: str | None, case: Book
-) -> list[list[str | int]]:
-    stream, of_case = stream_of(request.site), case_subject(request.case, request.receipt)
+def _budget_rows(group: Group, in_force: InForce, request: RecoveryRequest, token: str | None) -> list[list[str | int]]:
+    stream = stream_of(request.site)
     rows: list[list[str | int]] = []
     for line, window in group.policies.windows(in_force.policy, in_force.day):
         subject = budget_subject(line, request, token, stream)
-        book = case if subject == of_case else group.book(subject, window.first)
+        book = group.book(subject, window.first)
         used = book.used(window)
         if used.amount or used.times:
             rows.append([line.id, *used])
@@ -208,8 +213,7 @@ class _Later:
         state = group.state(self.recovery)
         if state is not None:
             wanted.streams.add(state.stream)
-            for subject in self.subjects(group, state):
-                wanted.books.setdefault(subject, NOTHING_READ)
+            wanted.subjects.update(self.subjects(group, state))
 
     def subjects(self, group: Group, state: RecoveryState) -> list[str]:
         return []
@@ -293,7 +297,7 @@ class Void(_Later):
     def subjects(self, group: Group, state: RecoveryState) -> list[str]:
         if state.approver is None:
             return []
-        return implied_subjects(state, state.approver, ORGANISATION in group.origin.tracks)
+        return implied_subjects(state, state.approver, ORGANISATION in group.tracks)
 
     def fields(self, group: Group, state: RecoveryState, grant: Entry) -> Entry:
         counts = {**grant["counts"], "amount": -grant["counts"]["amount"], "times": 0}

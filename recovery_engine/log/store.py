@@ -13,9 +13,8 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from recovery_engine.errors import LogError, OutcomeUnknown, RecoveryError, StoreBusy
-from recovery_engine.log.book import Book
 from recovery_engine.log.database import CommitLost, Reading, Refused, Row, Unavailable, Writing
-from recovery_engine.log.entry import ORGANISATION
+from recovery_engine.log.entry import ORGANISATION, decode
 from recovery_engine.log.group import Group, Moved, Origin, Random, Reads, Wanted
 from recovery_engine.log.policies import Policies
 from recovery_engine.log.steps import Step
@@ -30,6 +29,7 @@ _FIRST_PAUSE_S = 0.05
 _MOST_TRYING_S = 10.0
 
 _REFERENCES = "SELECT reference, token FROM recovery_subject WHERE reference IN (?*)"
+_OPENED = f"SELECT body FROM recovery_log WHERE stream = '{ORGANISATION}' AND seq = 0"
 _FORGET_TEXTS = (
     "DELETE FROM recovery_personal WHERE recovery IN (SELECT recovery FROM recovery_state WHERE customer = ?)"
 )
@@ -55,6 +55,27 @@ class _Member:
         self.answered.release()
 
 
+def whole_clock(clock: Clock | None) -> Clock:
+    """The clock that counts. It raises LogError where it does not tell whole microseconds."""
+
+    def tell() -> int:
+        now = (clock or host_clock)()
+        if type(now) is not int or now < 0:
+            raise LogError(f"the clock says {now!r}", "it must tell UTC microseconds, as a whole number")
+        return now
+
+    return tell
+
+
+def origin_in(reading: Reading) -> Origin | None:
+    """What the first entry of the log says; None where there is none."""
+    rows = reading.batch([(_OPENED, ())])[0]
+    if not rows:
+        return None
+    opened = decode(bytes(rows[0][0]))
+    return Origin(opened["log"], opened["origin"], tuple(opened["tracks"]), opened["engine"])
+
+
 def host_clock() -> int:
     """UTC microseconds by the clock of this machine."""
     return time.time_ns() // 1000
@@ -73,10 +94,9 @@ class Store:
         wait_s: float,
     ) -> None:
         self._connect, self.origin, self._engine, self._random, self._wait_s = connect, origin, engine, random, wait_s
-        self._clock = clock or host_clock
+        self._clock = whole_clock(clock)
         self._pid = os.getpid()
         self._database: Writing | None = None
-        self._books: dict[str, Book] = {}
         self._policies = Policies(())
         self._organisation_size = -1
         self._line: SimpleQueue[_Member | None] = SimpleQueue()
@@ -202,16 +222,22 @@ class Store:
     def _reachable(self) -> Writing:
         """The connection; a new one where the last was lost. Raises Unavailable."""
         if self._database is None:
-            self._books.clear()
-            self._database = self._connect()
+            database = self._connect()
+            if (found := origin_in(database)) != self.origin:
+                database.close()
+                if found is None:
+                    raise Unavailable("the log is gone")
+                raise LogError("another log stands in its place", "close this engine and open it again")
+            self._organisation_size = -1
+            self._database = database
         return self._database
 
-    def _serve(self, members: list[_Member]) -> None:
+    def _serve(self, members: list[_Member], lost: bool = False) -> None:
         """Run a group, and again where the database did not take it.
 
         Where it fails because of one of its members, each runs once more by itself, so that only the culprit fails.
         """
-        lost, why, until = False, "", time.monotonic() + _MOST_TRYING_S
+        why, until = "", time.monotonic() + _MOST_TRYING_S
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_FIRST_PAUSE_S * 2**attempt)
@@ -226,14 +252,14 @@ class Store:
             except Exception as error:
                 if len(members) > 1:
                     for member in members:
-                        self._serve([member])
+                        self._serve([member], lost)
                     return
-                if not isinstance(error, Moved) and (attempt or not isinstance(error, Refused)):
+                why = str(error) or "what it was about kept changing"
+                if not lost and not isinstance(error, Moved) and (attempt or not isinstance(error, Refused)):
                     _fail(
                         members, LogError(f"the database refuses it: {error}") if isinstance(error, Refused) else error
                     )
                     return
-                why = "what it was about kept changing"
             if time.monotonic() > until:
                 break
         if lost:
@@ -247,7 +273,6 @@ class Store:
         try:
             self._run(database, members)
         except BaseException as error:
-            self._books.clear()
             self._organisation_size = -1
             self._give_up(database)
             if isinstance(error, database.errors()):
@@ -267,7 +292,7 @@ class Store:
         wanted = Wanted()
         for member in members:
             member.step.wants(wanted)
-        group = Group(database, self.origin, self._policies, self._random, self._engine, self._books)
+        group = Group(database, self.origin, self._policies, self._random, self._engine)
         group.now_us = self._clock()
         early: Reads = []
         references = sorted(wanted.references)
@@ -282,7 +307,7 @@ class Store:
         if references and not database.locks_first:
             reads.append(((_REFERENCES, (references,)), lambda rows: _unmoved(linked, rows)))
         group.learn(wanted, reads)
-        subjects, streams = sorted(wanted.books), sorted(wanted.streams)
+        subjects, streams = sorted(wanted.subjects), sorted(wanted.streams)
         others = [] if ORGANISATION in wanted.streams else [ORGANISATION]
         clock_us, (versions, heads, *rest) = database.begin(
             subjects, streams, others, [statement for statement, _ in reads]
@@ -303,7 +328,8 @@ class Store:
             return
         erase = [(sql, (token,)) for token in group.erased for sql in (_FORGET_TEXTS, _FORGET_LINK)]
         database.finish(inserts, erase)
-        group.keep_books()
+        if erase:
+            database.tidy()
         self._policies = group.policies
 
     def _refresh_policies(self, group: Group) -> None:

@@ -137,7 +137,12 @@ class StateRow(Table, table=True):
     closed_us: int | None = _number(nullable=True)
     closed_by: str | None = _text(nullable=True)
     closed_reason: str | None = _text(nullable=True)
-    __table_args__ = (Index("recovery_state_case", "case_id"), _STRICT)
+    __table_args__ = (
+        Index("recovery_state_case", "case_id"),
+        Index("recovery_state_receipt", "receipt"),
+        Index("recovery_state_day", "bday", "at_us", "recovery"),  # the order in which recoveries are listed
+        _STRICT,
+    )
 
 
 class LineRow(Table, table=True):
@@ -242,11 +247,12 @@ _SQLITE_GUARDS = (
   SELECT RAISE(ABORT, 'recovery_log: seq is not the next of its stream')
    WHERE NEW.seq IS NOT (SELECT coalesce(max(seq) + 1, 0) FROM recovery_log WHERE stream = NEW.stream);
   SELECT RAISE(ABORT, 'UNIQUE constraint failed: recovery_log.request_id')
-   WHERE EXISTS (SELECT 1 FROM recovery_log WHERE request_id = NEW.request_id);
+   WHERE EXISTS (SELECT 1 FROM recovery_log WHERE request_id = NEW.request_id OR rowid = NEW.rowid);
 END""",
     """CREATE TRIGGER recovery_policy_append BEFORE INSERT ON recovery_policy BEGIN
   SELECT RAISE(ABORT, 'recovery_policy is never changed')
-   WHERE EXISTS (SELECT 1 FROM recovery_policy WHERE digest = NEW.digest AND source = NEW.source);
+   WHERE EXISTS (SELECT 1 FROM recovery_policy
+                  WHERE rowid = NEW.rowid OR (digest = NEW.digest AND source = NEW.source));
 END""",
     """CREATE TRIGGER recovery_checkpoint_append BEFORE INSERT ON recovery_checkpoint BEGIN
   SELECT RAISE(ABORT, 'recovery_checkpoint is never changed')
@@ -257,7 +263,7 @@ END""",
 _POSTGRESQL_GUARDS = (
     """CREATE FUNCTION recovery_never_changed() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION '% is never changed', TG_TABLE_NAME; END $$""",
-    """CREATE FUNCTION recovery_log_append() RETURNS trigger LANGUAGE plpgsql AS
+    """CREATE FUNCTION recovery_log_append() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
 $$ BEGIN
   IF NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq) + 1, 0) FROM recovery_log WHERE stream = NEW.stream) THEN
     RAISE EXCEPTION 'recovery_log: seq is not the next of its stream';

@@ -10,8 +10,8 @@ _MOST_SUMS = 100_000
 _MOST_IN_BOOKS = 300_000
 
 _CREATE = (
-    "CREATE TABLE sums (subject TEXT, bday TEXT, remedy TEXT, basis TEXT, currency TEXT, amount INTEGER, times INTEGER, "
-    "PRIMARY KEY (subject, bday, remedy, basis, currency)) WITHOUT ROWID"
+    "CREATE TABLE sums (subject TEXT, bday TEXT, remedy TEXT, basis TEXT, currency TEXT, amount INTEGER, "
+    "times INTEGER, PRIMARY KEY (subject, bday, remedy, basis, currency)) WITHOUT ROWID"
 )
 _ADD = (
     "INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
@@ -82,7 +82,7 @@ class Tally:
         return book
 
     def _read(self, subject: str, first: str) -> Book:
-        book = Book(0, first)
+        book = Book(first)
         if subject in self._stored:
             for *key, amount, times in self._execute(_OF_SUBJECT, (subject, first)):
                 book.add(UsageKey(*key), amount, times)

@@ -1,12 +1,11 @@
 """`recovery decide`: a stream of requests in, the same rows with their answers out, and what they come to."""
 
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import rich_click as click
 from rich.console import Console
@@ -15,10 +14,11 @@ from recovery_cli.answers import ANSWER, Answered, Tally, answer, decide_rows, p
 from recovery_cli.columns import Columns
 from recovery_cli.exits import FINDINGS, FINE, INTERRUPTED, CannotWrite, Unusable
 from recovery_cli.files import STANDARD_STREAM, WholeLines, keep_apart, on_a_terminal, opened, shown_name
+from recovery_cli.interrupts import BetweenRows
 from recovery_cli.options import assignment_option, given_words, json_option, policy_option, request_words
 from recovery_cli.policy_files import named_policy, policy_path
 from recovery_cli.render import console, count, diagnostic_text, note_lone_matcher, plain, print_json
-from recovery_cli.rows import CSV, EXTENSIONS, JSONL, UTF_8, Row, Rows, csv_line, json_line, open_rows
+from recovery_cli.rows import CSV, EXTENSIONS, JSONL, UTF_8, Rows, csv_line, json_line, open_rows
 
 MOST_NAMED = 50
 FORMATS = click.Choice([CSV, JSONL])
@@ -217,46 +217,6 @@ def _decide_all(run: Run, rows: Rows, output: str | None, to_format: str) -> boo
     if rows.columns is None:
         run.note_unread()
     return False
-
-
-class BetweenRows:
-    """Ctrl-C takes effect between two rows, so that each is written and counted, or neither; a second one at once."""
-
-    def __init__(self) -> None:
-        self._waiting, self._asked = False, False
-        self._before = _on_interrupt(self._interrupt)
-
-    def each(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows, until Ctrl-C. Raises KeyboardInterrupt."""
-        following = iter(rows)
-        while True:
-            self._waiting = True
-            if self._asked:
-                raise KeyboardInterrupt
-            row = next(following, None)
-            self._waiting = False
-            if row is None:
-                return
-            yield row
-
-    def over(self) -> None:
-        """Leave Ctrl-C to whoever had it before."""
-        _on_interrupt(self._before)
-
-    def _interrupt(self, *_: object) -> None:
-        if self._waiting or self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-
-
-def _on_interrupt(handler: Any) -> Any:
-    """Handle Ctrl-C, except where whoever started us wants it ignored; who handled it before."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        return signal.SIG_IGN
-    try:
-        return signal.signal(signal.SIGINT, handler)
-    except ValueError:  # not the main thread: nobody can press Ctrl-C here
-        return signal.default_int_handler
 
 
 def _row_writer(run: Run, rows: Rows, sink: WholeLines | None, to_format: str) -> Callable[[Answered], None]:

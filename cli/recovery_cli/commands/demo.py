@@ -1,7 +1,13 @@
-"""`recovery demo`: real complaints decided by real policies, on one screen or two."""
+"""`recovery demo`: real complaints decided by real policies, put into a log, and the log changed by one byte."""
 
+import re
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import rich_click as click
 from rich.console import Console
@@ -10,13 +16,21 @@ from rich.text import Text
 
 from recovery_cli.answers import Answered, Tally, decide_rows
 from recovery_cli.columns import Columns
+from recovery_cli.documents import document, row_document
+from recovery_cli.listing import show_rows
 from recovery_cli.options import json_option
 from recovery_cli.policy_files import named_policy
 from recovery_cli.render import STYLES, console, in_words, indented, note_lone_matcher, plain, print_json
 from recovery_cli.rows import CSV, JSONL, Row, Rows, open_rows
-from recovery_engine import Decision, Outcome, shipped_policies
+from recovery_engine import Decision, Outcome, RecoveryEngine, RecoveryLog, read_request, shipped_policies, verify
+
+if TYPE_CHECKING:
+    from recovery_engine import AuditRow, Report
 
 NOT_REQUEST = ("policy", "story")
+LOGGED = "hotel"
+FIRST_US, MINUTE_US = 1_795_255_200_000_000, 60_000_000  # a Saturday morning in November 2026
+BEFORE, AFTER = b'"request":{"amount":2800,', b'"request":{"amount":2300,'
 
 
 @click.command("demo")
@@ -26,7 +40,8 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     """See real complaints decided by real policies.
 
     First 402 refunds that customers of an online shop asked for, under the classic limits of 100, 250 and 500; then
-    complaints from a hotel and a restaurant, one by one, each with its reason.
+    complaints from a hotel and a restaurant, one by one, each with its reason; then the hotel's in a log, which is
+    verified before and after one byte of its file is changed. The file is in a temporary folder and goes with it.
 
     \b
     Examples:
@@ -36,9 +51,10 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     note_lone_matcher()
     tally = _tally_of("retail_refunds.csv")
     answers = list(_complaints("complaints.jsonl"))
+    logged = _logged("complaints.jsonl")
     if as_json:
         complaints = [{"story": story} | decision.as_dict() for story, decision in answers]
-        print_json({"retail": tally.as_dict(), "complaints": complaints})
+        print_json({"retail": tally.as_dict(), "complaints": complaints, "log": logged.as_dict()})
         return
     out = console()
     out.print(Text("402 refunds asked of an online shop: frontline 100, supervisor 250, manager 500", "bold"))
@@ -47,6 +63,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     out.print(Text("At a hotel and a restaurant", "bold"))
     for story, decision in answers:
         _show(out, story, decision)
+    _show_log(out, logged)
     line = "what-if --role frontline --remedy refund --amount 150"
     out.print(f"\nAsk one yourself: {ctx.find_root().obj or 'recovery'} {line}", soft_wrap=True)
 
@@ -72,6 +89,64 @@ def _decided(row: Row) -> Answered:
     policy = named_policy(row.cells["policy"])
     request = row._replace(cells={name: cell for name, cell in row.cells.items() if name not in NOT_REQUEST})
     return next(decide_rows(policy, Rows(JSONL, iter([request])), Columns(policy, {}, {})))
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What stands in a log, and what verifying it said before and after one byte was changed."""
+
+    rows: "tuple[AuditRow, ...]"
+    before: "Report"
+    after: "Report"
+
+    def as_dict(self) -> dict[str, object]:
+        """The log for programs."""
+        rows = [row_document(row) for row in self.rows]
+        return {"recoveries": rows, "verify": document(self.before), "verify_after_one_byte": document(self.after)}
+
+
+def _logged(name: str) -> Logged:
+    minutes = count()
+    with TemporaryDirectory(prefix="recovery-demo-") as folder:
+        database = Path(folder) / "demo.db"
+        with RecoveryEngine.open(
+            database, LOGGED, clock=lambda: FIRST_US + next(minutes) * MINUTE_US, environment={}
+        ) as engine:
+            for number, cells in enumerate(_cells_of(name, LOGGED), 1):
+                ids = {"id": f"hotel-{number}", "employee": f"emp-{number}", "case": f"C-{number}"}
+                engine.request(read_request(engine.policy(), cells | ids)[0])
+        with RecoveryLog.open(database) as log, closing(log.recoveries()) as found:
+            rows = tuple(found)
+        return Logged(rows, verify(database), _changed(database))
+
+
+def _changed(database: Path) -> "Report":
+    """What verifying says once one byte of an entry is another."""
+    content = database.read_bytes()
+    for found in re.finditer(re.escape(BEFORE), content):  # SQLite may leave a stale copy of a page in the file
+        database.write_bytes(content[: found.start()] + AFTER + content[found.end() :])
+        report = verify(database)
+        if not report.clean:
+            return report
+    raise AssertionError("the entry stands in the file")
+
+
+def _cells_of(name: str, policy: str) -> Iterator[dict[str, object]]:
+    """The requests of one policy."""
+    with (_folder() / name).open("rb") as stream:
+        for row in open_rows(stream, name, JSONL):
+            if row.cells["policy"] == policy:
+                yield {name: cell for name, cell in row.cells.items() if name not in NOT_REQUEST}
+
+
+def _show_log(out: Console, logged: Logged) -> None:
+    out.print()
+    out.print(Text("The hotel's in a log, where an incomplete request leaves no trace", "bold"))
+    show_rows(logged.rows, folded=True)
+    out.print(f"verify: {logged.before.entries} entries, {'clean' if logged.before.clean else 'not clean'}")
+    out.print("one byte of the file changed: hotel-1 was for 28.00, now it says 23.00")
+    first = logged.after.findings[0]
+    out.print(Text.assemble("verify: ", (f"{first.kind}, ", "red"), plain(str(first))))
 
 
 def _folder() -> Path:

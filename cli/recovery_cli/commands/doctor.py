@@ -30,7 +30,15 @@ GOOD, NOTE, WRONG = "good", "note", "wrong"
 STYLES = {GOOD: "green", NOTE: "yellow", WRONG: "red"}
 
 DURABLE_RULES = "2.0.28"
-NEEDED = ("durable-rules", "pydantic", "sqlmodel", "click", "rich-click", "rich", "PyYAML", "babel", "orjson")
+NEEDED = (
+    *("durable-rules", "pydantic", "sqlmodel", "cryptography", "click", "rich-click", "rich", "PyYAML", "babel"),
+    "orjson",
+)
+OPTIONAL = {
+    "psycopg": ("postgres", "logs in PostgreSQL", "PostgreSQL"),
+    "duckdb": ("parquet", "exports as Parquet", "Parquet"),
+}
+"""What serves only some: the extra that brings it, what it is for, and in short."""
 BUILD_IT = (
     "CPPFLAGS=-DPyEval_CallObject=PyObject_CallObject "
     "pip install --no-cache-dir --force-reinstall --no-deps durable-rules==2.0.28"
@@ -64,7 +72,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
 
     Exit codes: 0 sound (notes do not count), 1 something is wrong.
     """
-    findings = [finding for look in (_python, _packages, _sqlite, _matcher, _policies) for finding in look()]
+    findings = [finding for look in (_python, _packages, _optional, _sqlite, _matcher, _policies) for finding in look()]
     wrong = sum(finding.level == WRONG for finding in findings)
     if as_json:
         print_json({"sound": not wrong, "findings": [asdict(finding) for finding in findings]})
@@ -77,7 +85,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
 
 def _show(finding: Finding) -> None:
     out = console()
-    level, what = (f"{finding.level:<6}", STYLES[finding.level]), (f"{finding.what:<17}", "bold")
+    level, what = (f"{finding.level:<6}", STYLES[finding.level]), (f"{finding.what:<19}", "bold")
     said = "  ".join(plain(text) for text in (finding.found, finding.means) if text)
     out.print(Text.assemble(level, what, said), soft_wrap=True)
     if finding.cure:
@@ -105,26 +113,38 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, GOOD, found)
 
 
+def _optional() -> Iterator[Finding]:
+    for name, (extra, purpose, short) in OPTIONAL.items():
+        try:
+            yield Finding(name, GOOD, version(name), f"for {purpose}")
+        except PackageNotFoundError:
+            cure = f"pip install 'recovery-engine[{extra}]', if you want {short}"
+            yield Finding(name, NOTE, "missing", f"only {purpose} need it", cure)
+
+
 def _sqlite() -> Iterator[Finding]:
     module = _sqlite_module()
     found = tuple(int(part) for part in module.sqlite_version.split("."))
     name = "SQLite" if module is sqlite3 else "SQLite (pysqlite3)"
     if wal_is_safe(found):
-        yield Finding(name, GOOD, module.sqlite_version, "for the recovery log that a later version keeps: WAL is safe")
+        yield Finding(name, GOOD, module.sqlite_version, "the recovery log keeps a WAL journal, synchronous FULL")
     else:
         means = (
-            "matters to nothing yet: the recovery log that a later version keeps will use the slower, safe "
-            "DELETE journal with EXTRA, because this SQLite has the WAL-reset bug"
+            "the recovery log keeps a DELETE journal, synchronous EXTRA: as safe as WAL and slower, because this "
+            "SQLite has the WAL-reset bug"
         )
         yield Finding(name, NOTE, module.sqlite_version, means, "`pip install pysqlite3` brings a newer one")
 
 
 def _sqlite_module() -> ModuleType:
-    """The SQLite that serves: pysqlite3 where it is installed."""
+    """The SQLite that serves: the interpreter's own, or where that is too old pysqlite3, which brings a newer one."""
+    if sqlite3.sqlite_version_info >= WAL_IS_SAFE[0]:
+        return sqlite3
     try:
-        return import_module("pysqlite3")
+        newer = import_module("pysqlite3.dbapi2")
     except ImportError:
         return sqlite3
+    return newer if newer.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
 
 
 def wal_is_safe(found: tuple[int, ...]) -> bool:

@@ -7,20 +7,22 @@ from typing import Any
 import rich_click as click
 
 import recovery_engine
-from recovery_cli.exits import FINE, Unusable
-from recovery_cli.files import opened, shown_name
+from recovery_cli.exits import FINE
+from recovery_cli.hosts import read_object
 from recovery_cli.options import (
     assignment_option,
     given_words,
+    joined_facts,
     json_option,
+    listed,
     policy_option,
     request_words,
 )
 from recovery_cli.policy_files import named_policy
 from recovery_cli.render import note_lone_matcher, print_json, show_decision
-from recovery_cli.rows import read_json
 from recovery_engine import Outcome, read_request
 
+EXAMPLE = '{"role": "...", "amount": "18.50"}'
 EXIT_STATUS = {Outcome.APPROVE: FINE, Outcome.ESCALATE: 10, Outcome.DENY: 20, Outcome.INCOMPLETE: 30}
 
 
@@ -65,11 +67,11 @@ def command(
       recovery what-if --role frontline --amount 90 --exit-status --json
       recovery what-if --json-file request.json --amount 90
     """
-    given = _read_request(json_file) if json_file else {}
+    given = read_object(json_file, "a request", EXAMPLE) if json_file else {}
     given |= given_words(fields | {"used": _budgets(used)})
     if evidence:
-        given["evidence"] = [item for text in evidence for item in re.split(r"[\s,]+", text) if item]
-    given["facts"] = _facts(given.get("facts")) | fact
+        given["evidence"] = listed(evidence)
+    given["facts"] = joined_facts(given.get("facts"), fact)
     policy = named_policy(policy_name)
     note_lone_matcher()
     decision = recovery_engine.decide(policy, *read_request(policy, given))
@@ -78,25 +80,6 @@ def command(
     else:
         show_decision(decision)
     ctx.exit(EXIT_STATUS[decision.outcome] if exit_status else FINE)
-
-
-def _facts(given: Any) -> dict[str, Any]:
-    if given is not None and not isinstance(given, Mapping):
-        raise Unusable("`facts` is a mapping", 'write {"facts": {"days_since_visit": 3}}')
-    return dict(given or {})
-
-
-def _read_request(name: str) -> dict[str, Any]:
-    """The request in a JSON file."""
-    cure = 'write {"role": "...", "amount": "18.50"}'
-    with opened(name) as stream:
-        try:
-            given = read_json(stream.read())
-        except (ValueError, RecursionError) as error:
-            raise Unusable(f"{shown_name(name)}: not JSON: {error}", cure) from None
-    if not isinstance(given, dict):
-        raise Unusable(f"{shown_name(name)}: a request is a JSON object", cure)
-    return given
 
 
 def _budgets(used: Mapping[str, str]) -> dict[str, dict[str, str]]:

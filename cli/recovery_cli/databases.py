@@ -1,0 +1,112 @@
+"""The database of the log as commands are told of it, opened to read, or to write."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+from click.shell_completion import CompletionItem
+
+from recovery_cli.options import complete_policy
+
+if TYPE_CHECKING:
+    from recovery_engine import RecoveryEngine, RecoveryLog
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _named(ctx: click.Context, _: click.Parameter, given: str | None) -> str:
+    if not given and not ctx.resilient_parsing:
+        raise click.UsageError("no database is named: give --database, or set RECOVERY_DATABASE", ctx)
+    return given or ""
+
+
+def _complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def database_option(command: Command) -> Command:
+    """``--database``: a file, or the URL of a database."""
+    return click.option(
+        "--database",
+        envvar="RECOVERY_DATABASE",
+        show_envvar=True,
+        metavar="FILE|URL",
+        callback=_named,
+        shell_complete=_complete_file,
+        help="Where the log is: a file, or `postgresql://...`.",
+    )(command)
+
+
+def policies_option(command: Command) -> Command:
+    """``--policies``: a folder, a file, or the name of a starter policy."""
+    return click.option(
+        "--policies",
+        envvar="RECOVERY_POLICIES",
+        show_envvar=True,
+        metavar="FOLDER|FILE|NAME",
+        shell_complete=complete_policy,
+        help="Policies to put into the log, where it does not have them yet.",
+    )(command)
+
+
+def file_option(*names: str, help: str, metavar: str = "FILE", **kw: Any) -> Callable[[Command], Command]:
+    """An option that takes the name of a file."""
+    return click.option(*names, metavar=metavar, shell_complete=_complete_file, help=help, **kw)
+
+
+@contextmanager
+def reading(database: str) -> "Iterator[RecoveryLog]":
+    """The log, open only to read. Raises LogError."""
+    from recovery_engine import RecoveryLog
+
+    with RecoveryLog.open(database) as log:
+        yield log
+
+
+@contextmanager
+def writing(database: str, policies: str | None = None, *, new: bool = False) -> "Iterator[RecoveryEngine]":
+    """The log, open to write; where *new* is true and *policies* are named, one is made where there is none.
+
+    Raises LogError, PolicyError.
+    """
+    from recovery_engine import RecoveryEngine
+
+    makes = not _is_log(database, new, policies)
+    # What was given here has won over the environment already.
+    with RecoveryEngine.open(database, policies, environment={}) as engine:
+        if makes:
+            click.echo(f"note: made a new log in {_shown(database)}", err=True)
+        yield engine
+
+
+def _is_log(database: str, new: bool, policies: str | None) -> bool:
+    """Whether there is a log. A wrong name must not make one: raises LogError where none is, unless one may be made."""
+    from recovery_engine import LogError
+
+    try:
+        with reading(database):
+            return True
+    except LogError as error:
+        if _was_cut_off(database):
+            return True
+        if new and policies:
+            return False
+        cure = "to make a new log, name its --policies" if new else error.help
+        raise LogError(error.message, cure) from None
+
+
+def _was_cut_off(database: str) -> bool:
+    """Whether a writer was stopped in the middle: whoever opens the file to write makes it whole again."""
+    path = database.partition("://")[2].removeprefix("/") if "://" in database else database
+    try:
+        return Path(path).is_file() and any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
+    except (OSError, ValueError):
+        return False
+
+
+def _shown(database: str) -> str:
+    """A database as it may be shown: never with a password."""
+    scheme, found, rest = database.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else database

@@ -1,0 +1,158 @@
+"""What stands in the tables beside the entries, against what follows from them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from recovery_engine.log.chain import Chain
+from recovery_engine.log.database import COLUMNS
+from recovery_engine.log.findings import Wrong
+from recovery_engine.log.fold import Fold
+from recovery_engine.log.merkle import frontier_bytes
+from recovery_engine.log.projection import RecoveryState
+from recovery_engine.log.snapshot import Row, Snapshot
+
+Key = tuple[Any, ...]
+
+
+def side_by_side(ours: Iterable[tuple[Key, Any]], theirs: Iterable[tuple[Key, Any]]) -> Iterator[tuple[Key, Any, Any]]:
+    """Each key of two sorted sequences with what both have of it; None where one has nothing."""
+    left, right = iter(ours), iter(theirs)
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and _before(one[0], other[0])):
+            assert one is not None
+            yield (*one, None)
+            one = next(left, None)
+        elif one is None or one[0] != other[0]:
+            yield other[0], None, other[1]
+            other = next(right, None)
+        else:
+            yield (*one, other[1])
+            one, other = next(left, None), next(right, None)
+
+
+def _before(key: Key, other: Key) -> bool:
+    try:
+        return key < other
+    except TypeError:  # a key of another type is none of ours
+        return False
+
+
+def keyed(rows: Iterable[Row], length: int) -> Iterator[tuple[Key, Row]]:
+    """Each row with its first columns for a key."""
+    for row in rows:
+        yield tuple(row[:length]), row
+
+
+def heads(snapshot: Snapshot, chains: Iterable[Chain], tampered: Wrong, drift: Wrong) -> None:
+    """Compare ``recovery_stream``. A head ahead of its entries, or that ends with another, says that some are gone."""
+    by_name = {chain.name: chain for chain in chains}
+    for stream, size, frontier, last_leaf, last_at_us in snapshot.table("recovery_stream", "stream"):
+        chain = by_name.pop(stream, None)
+        if chain is None:
+            if size:  # a row without entries was only made to be locked
+                tampered(stream, 0, f"the stream had {size:,} entries, and none is there")
+        elif size > chain.size:
+            tampered(stream, chain.size, f"the stream had {size:,} entries, and {chain.size:,} are there")
+        elif size == chain.size and last_leaf.hex() != chain.last_leaf:
+            tampered(stream, size - 1, "the last entry is not the one of which `recovery_stream` has the leaf")
+        else:
+            own = (chain.size, frontier_bytes(chain.frontier), bytes.fromhex(chain.last_leaf), chain.last_at_us)
+            names = list(COLUMNS["recovery_stream"])[1:]
+            _differ(
+                "recovery_stream", stream, names, own, (size, frontier, last_leaf, last_at_us), (stream, None), drift
+            )
+    for name in by_name:
+        drift(name, None, f"`recovery_stream` lacks `{name}`")
+
+
+def _differ(
+    table: str,
+    key: str,
+    names: Iterable[str],
+    own: Row,
+    beside: Row,
+    place: tuple[str | None, int | None],
+    drift: Wrong,
+) -> None:
+    for name, here, there in zip(names, own, beside, strict=True):
+        if here != there:
+            drift(*place, f"`{name}` of `{key}` in `{table}` is {_shown(there)}, and the entries say {_shown(here)}")
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"`{value.hex() if isinstance(value, bytes) else value}`"
+
+
+def recoveries(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
+    """Compare ``recovery_state`` and ``recovery_line``."""
+    states = keyed(snapshot.table("recovery_state", "recovery"), 1)
+    lines = _Beside(snapshot.table("recovery_line", "recovery, line"))
+    ours = (((recovery,), kept) for recovery, kept in fold.recoveries.items())
+    for (recovery,), kept, row in side_by_side(ours, states):
+        if kept is None:
+            drift(None, None, f"`recovery_state` has `{recovery}`, and no entry asks for it")
+            continue
+        place = (kept.state.stream, kept.state.seq)
+        if row is None:
+            drift(*place, f"`recovery_state` lacks `{recovery}`")
+        elif tuple(row) != kept.state:
+            _differ("recovery_state", recovery, RecoveryState._fields, kept.state, row, place, drift)
+        _lines_of_nothing(lines.before(recovery), drift)
+        found = [line for _, line in lines.of(recovery)]
+        if found != sorted(kept.lines):
+            drift(*place, f"`recovery_line` has {found} of `{recovery}`, and the entries say {sorted(kept.lines)}")
+    _lines_of_nothing(lines.rest(), drift)
+
+
+def _lines_of_nothing(rows: Iterable[Row], drift: Wrong) -> None:
+    for recovery, line in rows:
+        drift(None, None, f"`recovery_line` has `{line}` of `{recovery}`, and no entry asks for it")
+
+
+class _Beside:
+    """Rows sorted by their first column, taken group by group beside others."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = iter(rows)
+        self._next = next(self._rows, None)
+
+    def _while(self, fits: Callable[[Any], bool]) -> Iterator[Row]:
+        while self._next is not None and fits(self._next[0]):
+            row, self._next = self._next, next(self._rows, None)
+            yield row
+
+    def before(self, key: str) -> Iterator[Row]:
+        """The rows before a key."""
+        return self._while(lambda other: _before((other,), (key,)))
+
+    def of(self, key: str) -> Iterator[Row]:
+        """The rows of a key."""
+        return self._while(lambda other: other == key)
+
+    def rest(self) -> Iterator[Row]:
+        """All that is left."""
+        return self._while(lambda _: True)
+
+
+def usage(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
+    """Compare ``recovery_usage``. A row whose sums came back to zero may be there or not."""
+    theirs = (row for row in snapshot.table("recovery_usage", "subject, bday, remedy, basis, currency") if any(row[5:]))
+    for key, own, row in side_by_side(keyed(fold.tally.rows(), 5), keyed(theirs, 5)):
+        name = " ".join(map(str, key))
+        if own is None:
+            drift(None, None, f"`recovery_usage` has {tuple(row[5:])} for `{name}`, and the entries none")
+        elif row is None:
+            drift(None, None, f"`recovery_usage` lacks `{name}`")
+        elif tuple(own) != tuple(row):
+            _differ("recovery_usage", name, ("amount_minor", "times"), own[5:], row[5:], (None, None), drift)
+
+
+def versions(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
+    """Compare ``recovery_subject_lock``; a subject at 0 was only made to be locked."""
+    theirs = (row for row in snapshot.table("recovery_subject_lock", "subject") if row[1])
+    ours = (((subject,), (subject, version)) for subject, version in fold.versions.items())
+    for (subject,), own, row in side_by_side(ours, keyed(theirs, 1)):
+        at, there = own[1] if own else 0, row[1] if row else 0
+        if at != there:
+            drift(None, None, f"`ver` of `{subject}` in `recovery_subject_lock` is {there}, and the entries say {at}")

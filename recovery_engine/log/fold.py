@@ -1,0 +1,268 @@
+"""Entry after entry, what follows from them, and whether each could follow from those before it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from recovery_engine.log.entry import ORGANISATION, Entry, decode
+from recovery_engine.log.projection import (
+    FOLLOWS,
+    RecoveryState,
+    counted,
+    implied_subjects,
+    lines_of,
+    state_after,
+)
+from recovery_engine.log.register import Register
+from recovery_engine.log.replay import Replay
+from recovery_engine.log.ruling import Ruling, Seen
+from recovery_engine.log.shelf import Shelf
+from recovery_engine.log.snapshot import Snapshot
+from recovery_engine.log.tally import Tally
+
+Wrong = Callable[[str], None]
+"""Told what is wrong with the entry at hand."""
+
+_MOST_KEYS = 50_000
+_MOST_RECOVERIES = 10_000
+
+OF_THE_CASE = ("receipt", "customer", "currency", "bill", "occurred_on", "category", "severity")
+"""What all requests of a case have in common; the first two stand from the first request on, given or not."""
+
+
+class Kept(NamedTuple):
+    """What is kept of a recovery.
+
+    Where it stands, the leaves (hex) of the entries that asked for it and that granted it, who agreed and on whose
+    behalf, and the deciding lines.
+    """
+
+    state: RecoveryState
+    asked: str
+    granted: str | None
+    agreed: str | None
+    behalf: str | None
+    lines: list[str]
+
+
+def _pack(kept: Kept) -> bytes:
+    return orjson.dumps((tuple(kept.state), *kept[1:]))
+
+
+def _unpack(packed: bytes) -> Kept:
+    state, *rest = orjson.loads(packed)
+    return Kept(RecoveryState._make(state), *rest)
+
+
+class Committed(NamedTuple):
+    """A commitment to a personal text: whose it is (a token), and the entry it stands in."""
+
+    commitment: str
+    customer: str | None
+    stream: str
+    seq: int
+
+
+def _pack_committed(committed: Committed) -> bytes:
+    return orjson.dumps(tuple(committed))
+
+
+def _unpack_committed(packed: bytes) -> Committed:
+    return Committed._make(orjson.loads(packed))
+
+
+class Fold:
+    """What follows from the entries taken so far. *total* is how many there will be."""
+
+    def __init__(self, file: Any, total: int, snapshot: Snapshot, register: Register, replay: Replay | None) -> None:
+        self._snapshot, self._register = snapshot, register
+        self._ids: Shelf[int] = Shelf(file, "ids", total, _MOST_KEYS)
+        self.versions: Shelf[int] = Shelf(file, "versions", 2 * total, _MOST_KEYS)
+        self._cases: Shelf[list[Any]] = Shelf(file, "cases", total, _MOST_KEYS, orjson.dumps, orjson.loads)
+        self.recoveries: Shelf[Kept] = Shelf(file, "recoveries", total, _MOST_RECOVERIES, _pack, _unpack)
+        self.texts: Shelf[Committed] = Shelf(file, "texts", total, _MOST_KEYS, _pack_committed, _unpack_committed)
+        self.tally = Tally(file, 2 * total)
+        self._ruling = Ruling(self.tally, register, replay)
+        self.forgotten: dict[str, int] = {}  # by token, the seq of the entry that says so
+        self.reopened: dict[str, set[tuple[int, str]]] = {}  # by stream, the sizes and roots (hex) that are lost
+        self.identity: Entry | None = None  # what the first `opened` says: log, origin, tracks
+        self._wrong: Wrong = _unheard
+
+    def take(self, entry: Entry, leaf: str, wrong: Wrong) -> None:
+        """Check an entry against those before it, and go on from it whatever is wrong with it."""
+        self._wrong = self._ruling.wrong = wrong
+        kind, stream = entry["kind"], entry["stream"]
+        if self._ids.get(entry["id"]) is not None:
+            wrong(f"the id `{entry['id']}` was used before")
+        self._ids.put(entry["id"], 1)
+        if (stream == ORGANISATION) != (kind in _OF_ORGANISATION) and kind not in _OF_ANY:
+            wrong(f"`{kind}` in the stream `{stream}`")
+        if (kind == "opened") != (entry["seq"] == 0):
+            wrong("the first entry of a stream is `opened`, and no other")
+        if kind == "decided":
+            self._decided(entry, leaf)
+        elif kind in FOLLOWS:
+            self._later(entry, leaf)
+        elif kind == "policy_loaded":
+            self._register.loaded(entry)
+        elif kind == "forgotten":
+            self.forgotten[entry["person"]] = entry["seq"]
+        elif kind == "opened":
+            self._opened(entry)
+        elif kind == "reopened":
+            self.reopened.setdefault(stream, set()).add((entry["size"], entry["root"]))
+        for subject, key, amount, times in counted(entry):
+            self.tally.add(subject, key, amount, times)
+
+    def _opened(self, entry: Entry) -> None:
+        if self.identity is None:
+            self.identity = entry
+        for name in ("log", "origin", "tracks"):
+            if entry[name] != self.identity[name]:
+                self._wrong(f"opened with another `{name}` than the stream `{self.identity['stream']}`")
+
+    @property
+    def tracked(self) -> bool:
+        """Whether grants count for the organisation as a whole."""
+        return self.identity is not None and ORGANISATION in self.identity["tracks"]
+
+    # --- a recovery is asked for ---
+
+    def _decided(self, entry: Entry, leaf: str) -> None:
+        wrong, request, outcome = self._wrong, entry["request"], entry["outcome"]
+        if entry["recovery"] != entry["id"]:
+            wrong(f"the recovery is `{entry['recovery']}`, and the id `{entry['id']}`")
+        if entry["stream"] != f"site:{request['site']}":
+            wrong(f"the request of site `{request['site']}` stands in `{entry['stream']}`")
+        if entry["by"] != request["employee"] or entry["role"] != request["role"]:
+            wrong("`by` or `role` is not that of the request")
+        if ("note" in request) != ("note" in entry.get("personal", ())):
+            wrong("a note that was not kept, or kept and not given")
+        self._of_case(request)
+        if ("counts" in entry) != (outcome == "approve"):
+            wrong(f"`{outcome}` {'with' if 'counts' in entry else 'without'} `counts`")
+            return
+        state = state_after(None, entry)
+        assert state is not None
+        self._touches(entry, implied_subjects(state, request["employee"], self.tracked))
+        self._ruling.decided(entry, Seen(state, request["employee"]))
+        granted = leaf if outcome == "approve" else None
+        self.recoveries.put(state.recovery, Kept(state, leaf, granted, None, None, lines_of(entry)))
+        self._commit(entry, state)
+
+    def _of_case(self, request: Entry) -> None:
+        given = [request.get(name) for name in OF_THE_CASE]
+        had = self._cases.get(request["case"])
+        if had is None:
+            self._cases.put(request["case"], given)
+            return
+        for place, (name, one, other) in enumerate(zip(OF_THE_CASE, had, given, strict=True)):
+            if one == other:
+                continue
+            if name in ("receipt", "customer") or None not in (one, other):
+                self._wrong(f"the case `{request['case']}` had another {name} before")
+            elif one is None:
+                had = [*had[:place], other, *had[place + 1 :]]
+                self._cases.put(request["case"], had)
+
+    def _touches(self, entry: Entry, implied: list[str]) -> None:
+        if [subject for subject, _ in entry["touches"]] != implied:
+            self._wrong(f"touches other subjects than {', '.join(f'`{subject}`' for subject in implied)}")
+
+    # --- what may follow ---
+
+    def _later(self, entry: Entry, leaf: str) -> None:
+        wrong, kind = self._wrong, entry["kind"]
+        kept = self.recoveries.get(entry["recovery"])
+        if kept is None:
+            wrong(f"`{kind}` of a recovery that was never asked for")
+            return
+        state = kept.state
+        if entry["stream"] != state.stream:
+            wrong(f"the recovery `{state.recovery}` stands in `{state.stream}`")
+        try:
+            after = state_after(state, entry)
+        except ValueError as error:
+            wrong(str(error))
+            return
+        assert after is not None
+        if entry["of"] != (kept.granted if kind in ("fulfilled", "voided") else kept.asked):
+            wrong("`of` is not the leaf of the entry it answers")
+        if kind == "approved":
+            kept = self._approved(entry, leaf, kept)
+        else:
+            self._ruling.later(entry, state)
+        if kind == "voided":
+            self._voided(entry, kept)
+        self.recoveries.put(state.recovery, kept._replace(state=after))
+        self._commit(entry, state)
+
+    def _approved(self, entry: Entry, leaf: str, kept: Kept) -> Kept:
+        wrong, state, by, behalf = self._wrong, kept.state, entry["by"], entry.get("for")
+        if by == state.employee or behalf == state.employee:
+            wrong("approved by the person who asked")
+        if by == kept.agreed:
+            wrong("approved twice by one person")
+        if entry["amount"] > state.asked_minor:
+            wrong("approved more than was asked for")
+        if entry["policy"] != state.policy:
+            wrong("approved under another policy than the request was made under")
+        if ("counts" in entry) == ("second" in entry):
+            wrong("`approved` with `counts` and a `second` still to come, or with neither")
+        implied = implied_subjects(state, by, self.tracked)
+        self._touches(entry, implied if behalf is None else sorted({*implied, f"employee:{behalf}"}))
+        asked = self._entry(state)
+        if asked is not None:
+            self._ruling.approved(entry, Seen(state, by), asked, kept.agreed is not None)
+        return kept._replace(agreed=by, behalf=behalf, granted=leaf if "counts" in entry else None)
+
+    def _entry(self, state: RecoveryState) -> Entry | None:
+        """The entry that opened a recovery, from the log."""
+        try:
+            return decode(self._snapshot.body(state.stream, state.seq) or b"")
+        except ValueError:
+            return None
+
+    def _voided(self, entry: Entry, kept: Kept) -> None:
+        state = kept.state
+        implied = implied_subjects(state, state.approver or "", self.tracked)
+        self._touches(entry, implied if kept.behalf is None else sorted({*implied, f"employee:{kept.behalf}"}))
+        taken_back = {
+            "bday": state.granted_bday,
+            "remedy": state.granted_remedy,
+            "basis": state.basis,
+            "currency": state.currency,
+            "amount": -(state.granted_minor or 0),
+            "times": 0,
+        }
+        if entry["counts"] != taken_back:
+            self._wrong("`counts` does not take back what was granted")
+
+    # --- people ---
+
+    def _commit(self, entry: Entry, state: RecoveryState) -> None:
+        for field, commitment in entry.get("personal", {}).items():
+            committed = Committed(commitment, state.customer, entry["stream"], entry["seq"])
+            self.texts.put(f"{state.recovery}\0{field}", committed)
+
+    def commitments(self) -> Iterator[tuple[tuple[str, str], Committed]]:
+        """Every commitment to a personal text, by recovery and field, in byte order."""
+        for key, committed in self.texts.items():
+            recovery, _, field = key.partition("\0")
+            yield (recovery, field), committed
+
+    def tokens(self) -> Iterator[str]:
+        """The token of every customer, in byte order."""
+        for subject, _ in self.versions.items("customer:"):
+            if not subject.startswith("customer:"):
+                return
+            yield subject.removeprefix("customer:")
+
+
+_OF_ORGANISATION = {"policy_loaded", "delegated", "forgotten"}
+_OF_ANY = {"opened", "clock_set", "reopened"}
+
+
+def _unheard(what: str) -> None:
+    raise AssertionError(what)

@@ -1,0 +1,180 @@
+"""What the policy has to say of an entry: its day, when it is due, the usage it saw, what it counts, the decision."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from recovery_engine.log.book import EVER, Book, usage_rows
+from recovery_engine.log.calendar import business_day
+from recovery_engine.log.entry import ORGANISATION, Entry
+from recovery_engine.log.projection import RecoveryState, case_subject
+from recovery_engine.log.register import Register, Terms
+from recovery_engine.log.replay import Replay
+from recovery_engine.log.tally import Tally
+from recovery_engine.model import GOODWILL, OWED
+
+
+class Seen(NamedTuple):
+    """Whose usage a deciding entry saw: that of the recovery's case, customer and site, and of who decided."""
+
+    state: RecoveryState
+    employee: str
+
+
+def _unheard(what: str) -> None:
+    raise AssertionError(what)
+
+
+class Ruling:
+    """Checks entries against the policies of a register and the sums of a tally; *replay* makes decisions again."""
+
+    def __init__(self, tally: Tally, register: Register, replay: Replay | None) -> None:
+        self._tally, self._register, self._replay = tally, register, replay
+        self.wrong: Callable[[str], None] = _unheard
+
+    def decided(self, entry: Entry, seen: Seen) -> None:
+        """Check a `decided` entry."""
+        terms = self._terms(entry["policy"])
+        if terms is None:
+            self._count_as_not_replayed()
+            return
+        request, outcome = entry["request"], entry["outcome"]
+        self._day(entry, terms)
+        if not terms.holds(entry["bday"]) or not (terms.sites is None or request["site"] in ("", *terms.sites)):
+            self.wrong(f"the policy {entry['policy'][:12]} was not in force there and then")
+        if request.get("basis") == OWED and request.get("occurred_on", "") > entry["bday"]:
+            self.wrong("`occurred_on` is after the day of the request")
+        self._usage(entry, terms, seen)
+        self._counts(entry, seen, request["remedy"], request["amount"])
+        within = None
+        if outcome == "escalate":
+            within = terms.policy.escalation.answer_within.get(entry.get("to", ""))
+        elif outcome == "approve":
+            within = terms.policy.escalation.fulfil_within
+        self._due(entry, within)
+        if self._replay is not None and (differs := self._replay.decided(entry, terms)):
+            self.wrong(differs)
+
+    def approved(self, entry: Entry, seen: Seen, asked: Entry, agreed: bool) -> None:
+        """Check an `approved` entry against what was *asked*; *agreed*: whether another approver did before."""
+        terms = self._terms(entry["policy"])
+        if terms is None:
+            self._count_as_not_replayed()
+            return
+        self._day(entry, terms)
+        if entry["role"] not in terms.policy.ladder or entry.get("second", entry["role"]) not in terms.policy.ladder:
+            self.wrong("a role that the policy does not know")
+            return
+        self._usage(entry, terms, seen)
+        self._counts(entry, seen, entry["remedy"], entry["amount"])
+        escalation = terms.policy.escalation
+        self._due(
+            entry, escalation.fulfil_within if "counts" in entry else escalation.answer_within.get(entry["second"])
+        )
+        if self._replay is not None:
+            is_second = agreed or _agreed_by_asking(asked, terms)
+            second = seen.state.second_role if is_second else None
+            if differs := self._replay.approved(entry, terms, asked, second):
+                self.wrong(differs)
+
+    def _count_as_not_replayed(self) -> None:
+        if self._replay is not None:
+            self._replay.not_replayed += 1
+
+    def later(self, entry: Entry, state: RecoveryState) -> None:
+        """Check a step that reads and grants nothing."""
+        terms = self._terms(state.policy)
+        if terms is None:
+            return
+        self._day(entry, terms)
+        if entry["kind"] == "moved_up":
+            ladder = terms.policy.ladder
+            if entry["to"] not in ladder or (
+                state.to_role and ladder.index(entry["to"]) <= ladder.index(state.to_role)
+            ):
+                self.wrong(f"moved up to `{entry['to']}`, which is not above `{state.to_role}`")
+            self._due(entry, terms.policy.escalation.answer_within.get(entry["to"]), entry["due_us"])
+        elif entry["kind"] == "lapsed" and entry["due_us"] != state.due_us:
+            self.wrong("`due_us` is not when the answer was due")
+
+    def _terms(self, digest: str) -> Terms | None:
+        """The policy of a digest; None where its text cannot be read, which was said where it was loaded."""
+        try:
+            return self._register.by_digest[digest]
+        except KeyError:
+            self.wrong(f"the policy {digest[:12]} is not in the log")
+            return None
+
+    def _day(self, entry: Entry, terms: Terms) -> None:
+        day = business_day(entry["at_us"], entry["utc_offset_s"], terms.policy.day_starts).isoformat()
+        if entry["bday"] != day:
+            self.wrong(f"the business day is {entry['bday']}, and by its time it is {day}")
+
+    def _due(self, entry: Entry, within_s: int | None, default: int | None = None) -> None:
+        due_us = default if within_s is None else entry["at_us"] + within_s * 1_000_000
+        if entry.get("due_us") != due_us:
+            self.wrong("`due_us` is not what the policy gives")
+
+    # --- usage ---
+
+    def _usage(self, entry: Entry, terms: Terms, seen: Seen) -> None:
+        """Compare what a deciding entry saw with the sums of the entries before it."""
+        state, used = seen.state, entry["usage"]
+        subject = case_subject(state.case_id, state.receipt)
+        case = self._tally.book(subject, EVER)
+        case_rows = usage_rows(case)
+        if used["case"] != case_rows:
+            self.wrong(f"it saw {used['case']} on the case, and the entries before it come to {case_rows}")
+        if case is not None and case.currencies() - {terms.currency}:
+            self.wrong("the case had another currency before")
+        budget_rows = []
+        for line, per, window in terms.budgets(entry["bday"]):
+            of = _subject_of(per, seen, subject)
+            book = case if of == subject else self._tally.book(of, window.first)
+            if book is not None:
+                amount, times = book.used(window)
+                if amount or times:
+                    budget_rows.append([line, amount, times])
+        budget_rows.sort()
+        if used["budgets"] != budget_rows:
+            self.wrong(f"it saw {used['budgets']} in budgets, and the entries before it come to {budget_rows}")
+
+    def _counts(self, entry: Entry, seen: Seen, remedy: str, amount: int) -> None:
+        counts = entry.get("counts")
+        if counts is None:
+            return
+        state = seen.state
+        case = self._tally.book(case_subject(state.case_id, state.receipt), EVER)
+        first = state.basis == GOODWILL and amount > 0 and not _counted(case)
+        expected = {
+            "bday": entry["bday"],
+            "remedy": remedy,
+            "basis": state.basis,
+            "currency": state.currency,
+            "amount": amount,
+            "times": int(first),
+        }
+        if counts != expected:
+            self.wrong(f"`counts` is {counts}, and it must be {expected}")
+
+
+def _agreed_by_asking(asked: Entry, terms: Terms) -> bool:
+    """Whether whoever asked could have granted it, but for the second person that must agree."""
+    four_eyes = {line.id for line in terms.policy.four_eyes}
+    return all(reason[0] in four_eyes for reason in asked["because"])
+
+
+def _subject_of(per: str, seen: Seen, case: str) -> str:
+    """Whose sums a budget adds up. Without a customer the receipt or the case stands in."""
+    state = seen.state
+    if per == "employee":
+        return f"employee:{seen.employee}"
+    if per == "site":
+        return state.stream
+    if per == "customer":
+        return f"customer:{state.customer}" if state.customer else case
+    return ORGANISATION
+
+
+def _counted(case: Book | None) -> bool:
+    """Whether the case had goodwill before, taken back or not."""
+    return case is not None and any(basis == GOODWILL for _, basis in case.by_remedy())

@@ -1,0 +1,156 @@
+"""The recovery log as a few plain dictionaries: what an engine must answer, and what must then be in the log."""
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import NamedTuple
+
+HOUR, DAY = 3_600_000_000, 86_400_000_000
+ROLES = ("clerk", "lead", "manager")
+EPOCH = date(1970, 1, 1)
+
+
+class Terms(NamedTuple):
+    """The numbers of a policy: dollars per case and role, an employee's day, a customer's 30 days, a site's month."""
+
+    limits: tuple[int, int, int] = (100, 250, 500)
+    employee_day: int = 10**6
+    customer_30: int = 10**6
+    customer_cases: int = 10**6
+    site_month: int = 10**6
+
+
+class Asked(NamedTuple):
+    """A request: whole dollars; receipt and customer may be missing."""
+
+    case: str
+    receipt: str | None
+    customer: str | None
+    employee: str
+    role: str
+    site: str
+    remedy: str
+    amount: int
+
+
+@dataclass
+class Recovery:
+    """What became of a request. ``customer`` is who asked, apart from whoever used the reference before."""
+
+    asked: Asked
+    outcome: str
+    customer: str | None
+    day: date
+    times: int
+    subjects: tuple[str, ...]
+    status: str
+    done: tuple[str, str | None] = ("", None)
+
+
+@dataclass
+class LogModel:
+    """The log. Every command answers in a word, ``again`` before it where it was answered before."""
+
+    now_us: int
+    terms: list[Terms] = field(default_factory=list)
+    recoveries: dict[str, Recovery] = field(default_factory=dict)
+    heads: dict[str, tuple[int, int]] = field(default_factory=dict)  # stream -> entries, time of the last
+    people: dict[str, int] = field(default_factory=dict)  # reference -> how often it was forgotten
+    linked: set[str] = field(default_factory=set)
+
+    def _append(self, stream: str, at_us: int) -> None:
+        self.heads[stream] = self.heads.get(stream, (1, 0))[0] + 1, at_us
+
+    def _time(self, stream: str) -> int | None:
+        _, last = self.heads.get(stream) or self.heads.get("organisation", (0, self.now_us))
+        newest = max((at for _, at in self.heads.values()), default=last)
+        if self.now_us < last - HOUR or self.now_us > max(last, newest) + 400 * DAY:
+            return None
+        return max(self.now_us, last)
+
+    def load(self, terms: Terms) -> str:
+        if terms in self.terms:
+            return "known"
+        if (at := self._time("organisation")) is None:
+            return "LogError"
+        self.terms.append(terms)
+        self._append("organisation", at)
+        return "loaded"
+
+    def accept_clock(self) -> int:
+        before = dict(self.heads)
+        for stream in sorted(self.heads):
+            if self._time(stream) is None:
+                self._append(stream, self.now_us)
+        return sum(before[stream] != head for stream, head in self.heads.items())
+
+    def request(self, id: str, asked: Asked) -> str:
+        if known := self.recoveries.get(id):
+            forgotten = asked.customer and known.customer and known.customer not in self.linked
+            same = asked == known.asked or (forgotten and asked == known.asked._replace(customer=asked.customer))
+            return f"again {known.outcome}" if same else "IdempotencyConflict"
+        stream = f"site:{asked.site}"
+        if (at := self._time(stream)) is None:
+            return "LogError"
+        who = asked.customer and f"{asked.customer}#{self.people.get(asked.customer, 0)}"
+        if any(other.asked.case == asked.case and other.customer != who for other in self.recoveries.values()):
+            return "InvalidRequest"
+        day = EPOCH + timedelta((at // 1_000_000 - 10 * 3_600) // 86_400)
+        case = f"receipt:{asked.receipt}" if asked.receipt else f"case:{asked.case}"
+        subjects = (case, f"employee:{asked.employee}", stream, *([f"customer:{who}"] if who else []))
+        first = asked.amount > 0 and not self.sums(case)[1]
+        outcome = self._decided(asked, day, case, f"customer:{who}" if who else case, first)
+        times = int(first and outcome == "approve")
+        status = {"approve": "granted", "deny": "denied"}.get(outcome, "pending")
+        self.recoveries[id] = Recovery(asked, outcome, who, day, times, subjects, status)
+        self.linked |= {who} - {None}
+        self._append(stream, at)
+        return outcome
+
+    def _decided(self, asked: Asked, day: date, case: str, customer: str, first: bool) -> str:
+        terms, site = self.terms[-1], f"site:{asked.site}"
+        over_all = self.sums(site, day.replace(day=1))[0] + asked.amount > terms.site_month
+        amount, cases = self.sums(customer, day - timedelta(29))
+        over_customer = amount + asked.amount > terms.customer_30 or cases + first > terms.customer_cases
+        over_own = self.sums(f"employee:{asked.employee}", day)[0] + asked.amount > terms.employee_day
+        total = self.sums(case)[0] + asked.amount
+        may = [
+            total <= limit and not over_all and not (over_customer and role != "manager")
+            for role, limit in zip(ROLES, terms.limits, strict=True)
+        ]
+        own = ROLES.index(asked.role)
+        if asked.amount == 0 or (may[own] and not over_own):
+            return "approve"
+        # At the top it is another person of the top who is asked.
+        return next((f"escalate {ROLES[rung]}" for rung in range(min(own + 1, 2), 3) if may[rung]), "deny")
+
+    def sums(self, subject: str, first: date = date.min) -> tuple[int, int]:
+        """Dollars and cases that count for a subject from a day on."""
+        held = [one for one in self.recoveries.values() if subject in one.subjects and one.day >= first]
+        given = sum(one.asked.amount for one in held if one.status in ("granted", "fulfilled"))
+        return given, sum(one.times for one in held)
+
+    def step(self, recovery: str, status: str, content: str | None) -> str:
+        """Fulfil or void."""
+        known = self.recoveries.get(recovery)
+        if known is None:
+            return "NotAllowed"
+        if known.status == status:
+            return "again done" if known.done == (status, content) else "IdempotencyConflict"
+        if known.status != "granted":
+            return "NotAllowed"
+        if (at := self._time(f"site:{known.asked.site}")) is None:
+            return "LogError"
+        known.status, known.done = status, (status, content)
+        self._append(f"site:{known.asked.site}", at)
+        return "done"
+
+    def forget(self, customer: str) -> str:
+        who = f"{customer}#{self.people.get(customer, 0)}"
+        if who not in self.linked:
+            return "NotAllowed"
+        if (at := self._time("organisation")) is None:
+            return "LogError"
+        self.linked.discard(who)
+        self.people[customer] = self.people.get(customer, 0) + 1
+        self._append("organisation", at)
+        return "done"
