@@ -137,7 +137,8 @@ def assert_whole(database: str | Path) -> None:
     assert dict(stored["recovery_subject_lock"]) == {subject: len(versions) for subject, versions in touched.items()}
     if find_spec("recovery_engine.log.verify"):
         verify = import_module("recovery_engine.log.verify").verify
-        assert list(verify(database).findings) == []
+        findings = verify(database).findings
+        assert not findings, findings
 
 
 # --- many callers at once ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from making_logs import anchors_of, make, signed
 
 from recovery_engine.log import register
 from recovery_engine.log.findings import Report
@@ -111,6 +112,24 @@ class Forger:
 
 def _bytes(entry: Entry) -> bytes:
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+
+
+class Original:
+    """A log with every kind of entry and signed checkpoints, and what is known of it outside."""
+
+    def __init__(self, folder: Path, seed: str = "") -> None:
+        self.file = folder / f"log{seed}.db"
+        make(f"sqlite:///{self.file}", folder / f"policies{seed}", seed=seed)
+        self.vkey = signed(f"sqlite:///{self.file}", folder / f"policies{seed}")
+        self.report = verify(self.file, keys=[self.vkey])
+        assert self.report.clean
+        self.anchors = anchors_of(self.report)
+
+
+def first(report: Report) -> str:
+    """The first bad place."""
+    assert report.findings, "nothing was found"
+    return str(report.findings[0])
 
 
 remembered = lru_cache(register.parse_policy)

@@ -92,7 +92,7 @@ class LogModel:
         if (at := self._time(stream)) is None:
             return "LogError"
         who = asked.customer and f"{asked.customer}#{self.people.get(asked.customer, 0)}"
-        if any(other.asked.case == asked.case and other.customer != who for other in self.recoveries.values()):
+        if any(self._of_another(other, asked, who) for other in self.recoveries.values()):
             return "InvalidRequest"
         day = EPOCH + timedelta((at // 1_000_000 - 10 * 3_600) // 86_400)
         case = f"receipt:{asked.receipt}" if asked.receipt else f"case:{asked.case}"
@@ -105,6 +105,13 @@ class LogModel:
         self.linked |= {who} - {None}
         self._append(stream, at)
         return outcome
+
+    def _of_another(self, other: Recovery, asked: Asked, who: str | None) -> bool:
+        """Whether the case, or its receipt, belongs to another customer; of one who was forgotten nobody can tell."""
+        same_case, same_receipt = other.asked.case == asked.case, other.asked.receipt == asked.receipt is not None
+        if other.customer is None or who is None:
+            return same_case and other.customer != who
+        return (same_case or same_receipt) and other.customer != who and other.customer in self.linked
 
     def _decided(self, asked: Asked, day: date, case: str, customer: str, first: bool) -> str:
         terms, site = self.terms[-1], f"site:{asked.site}"

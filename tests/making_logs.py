@@ -101,10 +101,10 @@ class ByHand:
         by: str | None,
         fields: Callable[[Group], dict[str, Any]],
         recovery: str | None = None,
-        books: Iterable[str] = (),
+        subjects: Iterable[str] = (),
     ) -> None:
         self.stream, self.kind, self.id, self.by, self.fields = stream, kind, id, by, fields
-        self.recovery, self.books = recovery, tuple(books)
+        self.recovery, self.subjects = recovery, tuple(subjects)
 
     def wants(self, wanted: Wanted) -> None:
         wanted.ids.add(self.id)
@@ -112,8 +112,7 @@ class ByHand:
             wanted.recoveries.add(self.recovery)
 
     def locks(self, group: Group, wanted: Wanted) -> None:
-        for subject in self.books:
-            wanted.books[subject] = EVER
+        wanted.subjects.update(self.subjects)
         wanted.streams.add(self.stream)
 
     def run(self, group: Group) -> Any:
@@ -173,9 +172,9 @@ class Making:
         """A later step of a recovery; *fields* makes what it holds besides what every step does."""
         state = self.engine.recovery(recovery)
         assert state is not None
-        books = set()
+        subjects = set()
         if kind == "approved":
-            books = set(implied_subjects(state, str(by), ORGANISATION in self.tracks))
+            subjects = set(implied_subjects(state, str(by), ORGANISATION in self.tracks))
 
         def whole(group: Group) -> dict[str, Any]:
             policy = group.policies.by_digest[state.policy]
@@ -186,7 +185,7 @@ class Making:
             common = {"recovery": recovery, "bday": day.isoformat(), "utc_offset_s": offset, "of": leaf}
             return {**common, **fields(group, (state, policy, day, at_us))}
 
-        step = ByHand(state.stream, kind, f"~{name}", by, whole, recovery, books)
+        step = ByHand(state.stream, kind, f"~{name}", by, whole, recovery, subjects)
         original = step.wants
         step.wants = lambda wanted: (original(wanted), wanted.ids.add(recovery))  # type: ignore[method-assign]
         return self.engine._store.run(step)

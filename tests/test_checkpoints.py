@@ -237,6 +237,16 @@ def test_two_runs_at_once_sign_each_state_once(log: str, key: Path) -> None:
     assert sorted(len(signed) for signed in runs) == [0, 0, 0, 3]
 
 
+def test_a_note_that_another_key_has_put_there_meanwhile_stays(file: str, key: Path, tmp_path: Path) -> None:
+    first = checkpoint(file, key)
+    with reading(file) as connection:
+        rows = [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM recovery_checkpoint").all()]
+    checkpoints._keep(file, [(*row[:3], "another note") for row in rows])
+    with reading(file) as connection:
+        notes = connection.exec_driver_sql("SELECT note FROM recovery_checkpoint ORDER BY stream").scalars().all()
+    assert notes == [one.note for one in first]
+
+
 def test_progress_counts_every_entry(file: str, key: Path) -> None:
     seen: list[tuple[int, int]] = []
     checkpoint(file, key, progress=lambda done, total: seen.append((done, total)))

@@ -15,6 +15,7 @@ from small_logs import TOKEN, small_log
 
 from recovery_cli import filtering, listing
 from recovery_cli.commands import log as log_group
+from recovery_cli.commands.log import report
 from recovery_cli.main import cli
 from recovery_engine import Filter, RecoveryLog
 from recovery_engine.log.filters import _FIXED
@@ -254,6 +255,12 @@ def test_the_report_as_csv_is_safe_in_a_spreadsheet(log: str, tmp_path: Path) ->
     ]  # fmt: skip
     on_stdout = recovery("report", "--at-least", "20", "--month", "2026-11", "--csv", "-").stdout
     assert on_stdout == out.read_text()
+
+
+@pytest.mark.parametrize("id", ["=1+1", "+1", "-1", "@SUM", "\t=1"])
+def test_an_id_that_a_spreadsheet_would_take_for_a_formula_is_text(id: str) -> None:
+    assert report._not_a_formula(id) == f"'{id}"
+    assert report._not_a_formula("emp-1") == "emp-1"
 
 
 @pytest.mark.parametrize(

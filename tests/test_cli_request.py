@@ -364,7 +364,8 @@ RECOVERY = [sys.executable, "-m", "recovery_cli"]
 
 def started(log: Path, *args: str) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    env = os.environ | {"RECOVERY_DATABASE": str(log)}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    env |= {"RECOVERY_DATABASE": str(log)}
     return subprocess.Popen(
         [*RECOVERY, *args], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=env,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,

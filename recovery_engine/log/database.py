@@ -113,10 +113,11 @@ class Reading(Protocol):
 class Writing(Reading, Protocol):
     """The connection of the one writer of a process.
 
-    ``locks_first``: what ``before`` reads is under the locks already.
+    ``locks_first``: what ``before`` reads is under the locks already. ``recovers``: it can be used on after an error.
     """
 
     locks_first: bool
+    recovers: bool
 
     def take_turn(self) -> None:
         """Wait for the other processes, where they wait in line."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from recovery_engine.log.cases import Cases
 from recovery_engine.log.entry import ORGANISATION, Entry, decode
 from recovery_engine.log.projection import (
     FOLLOWS,
@@ -26,9 +27,6 @@ Wrong = Callable[[str], None]
 
 _MOST_KEYS = 50_000
 _MOST_RECOVERIES = 10_000
-
-OF_THE_CASE = ("receipt", "customer", "currency", "bill", "occurred_on", "category", "severity")
-"""What all requests of a case have in common; the first two stand from the first request on, given or not."""
 
 
 class Kept(NamedTuple):
@@ -79,7 +77,7 @@ class Fold:
         self._snapshot, self._register = snapshot, register
         self._ids: Shelf[int] = Shelf(file, "ids", total, _MOST_KEYS)
         self.versions: Shelf[int] = Shelf(file, "versions", 2 * total, _MOST_KEYS)
-        self._cases: Shelf[list[Any]] = Shelf(file, "cases", total, _MOST_KEYS, orjson.dumps, orjson.loads)
+        self.cases = Cases(file, 2 * total, _MOST_KEYS)
         self.recoveries: Shelf[Kept] = Shelf(file, "recoveries", total, _MOST_RECOVERIES, _pack, _unpack)
         self.texts: Shelf[Committed] = Shelf(file, "texts", total, _MOST_KEYS, _pack_committed, _unpack_committed)
         self.tally = Tally(file, 2 * total)
@@ -139,7 +137,7 @@ class Fold:
             wrong("`by` or `role` is not that of the request")
         if ("note" in request) != ("note" in entry.get("personal", ())):
             wrong("a note that was not kept, or kept and not given")
-        self._of_case(request)
+        self.cases.take(request, wrong)
         if ("counts" in entry) != (outcome == "approve"):
             wrong(f"`{outcome}` {'with' if 'counts' in entry else 'without'} `counts`")
             return
@@ -150,21 +148,6 @@ class Fold:
         granted = leaf if outcome == "approve" else None
         self.recoveries.put(state.recovery, Kept(state, leaf, granted, None, None, lines_of(entry)))
         self._commit(entry, state)
-
-    def _of_case(self, request: Entry) -> None:
-        given = [request.get(name) for name in OF_THE_CASE]
-        had = self._cases.get(request["case"])
-        if had is None:
-            self._cases.put(request["case"], given)
-            return
-        for place, (name, one, other) in enumerate(zip(OF_THE_CASE, had, given, strict=True)):
-            if one == other:
-                continue
-            if name in ("receipt", "customer") or None not in (one, other):
-                self._wrong(f"the case `{request['case']}` had another {name} before")
-            elif one is None:
-                had = [*had[:place], other, *had[place + 1 :]]
-                self._cases.put(request["case"], had)
 
     def _touches(self, entry: Entry, implied: list[str]) -> None:
         if [subject for subject, _ in entry["touches"]] != implied:

@@ -108,7 +108,8 @@ def _rows(cursor: Any) -> list[Row]:
 class PostgresDatabase(PostgresReading):
     """The connection of the writer of this process."""
 
-    locks_first = False
+    # After an error in a pipeline the driver believes in prepared statements that the server does not have.
+    locks_first, recovers = False, False
 
     def __init__(self, address: str, own_clock: bool) -> None:
         super().__init__(connect(address), own_clock)

@@ -108,7 +108,7 @@ def _with_marks(sql: str, counts: tuple[int, ...]) -> str:
 class SqliteDatabase(SqliteReading):
     """The connection of the writer of this process."""
 
-    locks_first = True
+    locks_first, recovers = True, True
 
     def __init__(self, path: Path) -> None:
         module = sqlite_module()

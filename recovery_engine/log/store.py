@@ -280,13 +280,17 @@ class Store:
             raise
 
     def _give_up(self, database: Writing) -> None:
+        """End the transaction; where that is not sure, the connection with it."""
         try:
-            database.rollback()
-            database.batch([("SELECT 1", ())])
-        except Exception:  # the connection is of no use any more; the next attempt opens another
-            self._database = None
-            with suppress(Exception):
-                database.close()
+            if database.recovers:
+                database.rollback()
+                database.batch([("SELECT 1", ())])
+                return
+        except Exception:  # it is of no use any more
+            pass
+        self._database = None
+        with suppress(Exception):
+            database.close()
 
     def _run(self, database: Writing, members: list[_Member]) -> None:
         wanted = Wanted()

@@ -114,6 +114,7 @@ def examine(snapshot: Snapshot, file: Any, replay: bool, progress: Progress | No
         tampered(ORGANISATION, 0, "the stream is missing")
     if (reached := sum(chain.size for chain in chains)) != total:
         tampered(None, None, f"`recovery_log` has {total:,} rows, and {reached:,} can be reached by stream and seq")
+    fold.cases.finish(fold.forgotten)
     register.finish()
     comparison.heads(snapshot, chains, tampered, findings.of("drift"))
     return Examined(fold, chains, again, findings)
