@@ -251,17 +251,29 @@ class RecoveryEngine:
 
     def _look(self, step: Step[Answer]) -> Answer:
         with self._read_lock:
-            if self._reading is None:
-                self._reading = self._place.reading()
-            reading = self._reading
             try:
-                return self._store.look(step, reading)
+                return self._looked(step)
+            except RecoveryError:
+                raise
+            except Exception:  # the connection was lost; another one may do
+                pass
+            try:
+                return self._looked(step)
             except RecoveryError:
                 raise
             except Exception as error:
-                self._reading = None
-                reading.close()
                 raise LogError(f"{self._place.name}: cannot read: {error}", "ask again") from error
+
+    def _looked(self, step: Step[Answer]) -> Answer:
+        self._reading = reading = self._reading or self._place.reading()
+        try:
+            return self._store.look(step, reading)
+        except RecoveryError:
+            raise
+        except Exception:
+            self._reading = None
+            reading.close()
+            raise
 
 
 def _refuse(found: Iterable[Diagnostic]) -> None:

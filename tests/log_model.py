@@ -5,8 +5,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
-ROLES = ("clerk", "lead", "manager")
-EPOCH = date(1970, 1, 1)
+ROLES, STANDS = ("clerk", "lead", "manager"), ("granted", "fulfilled")
 
 
 class Terms(NamedTuple):
@@ -43,7 +42,7 @@ class Recovery:
     times: int
     subjects: tuple[str, ...]
     status: str
-    done: tuple[str, str | None] = ("", None)
+    done: str | None = None
 
 
 @dataclass
@@ -57,31 +56,30 @@ class LogModel:
     people: dict[str, int] = field(default_factory=dict)  # reference -> how often it was forgotten
     linked: set[str] = field(default_factory=set)
 
-    def _append(self, stream: str, at_us: int) -> None:
+    def append(self, stream: str, at_us: int | None) -> str:
+        if at_us is None:
+            return "LogError"
         self.heads[stream] = self.heads.get(stream, (1, 0))[0] + 1, at_us
+        return "done"
 
     def _time(self, stream: str) -> int | None:
-        _, last = self.heads.get(stream) or self.heads.get("organisation", (0, self.now_us))
-        newest = max((at for _, at in self.heads.values()), default=last)
-        if self.now_us < last - HOUR or self.now_us > max(last, newest) + 400 * DAY:
-            return None
-        return max(self.now_us, last)
+        _, last = self.heads.get(stream) or self.heads["organisation"]
+        known = last - HOUR <= self.now_us <= max(at for _, at in self.heads.values()) + 400 * DAY
+        return max(self.now_us, last) if known else None
 
     def load(self, terms: Terms) -> str:
         if terms in self.terms:
             return "known"
-        if (at := self._time("organisation")) is None:
-            return "LogError"
-        self.terms.append(terms)
-        self._append("organisation", at)
-        return "loaded"
+        if (answer := self.append("organisation", self._time("organisation"))) == "done":
+            self.terms.append(terms)
+        return answer
 
     def accept_clock(self) -> int:
-        before = dict(self.heads)
+        before = list(self.heads.values())
         for stream in sorted(self.heads):
             if self._time(stream) is None:
-                self._append(stream, self.now_us)
-        return sum(before[stream] != head for stream, head in self.heads.items())
+                self.append(stream, self.now_us)
+        return sum(head != now for head, now in zip(before, self.heads.values(), strict=True))
 
     def request(self, id: str, asked: Asked) -> str:
         if known := self.recoveries.get(id):
@@ -94,16 +92,15 @@ class LogModel:
         who = asked.customer and f"{asked.customer}#{self.people.get(asked.customer, 0)}"
         if any(self._of_another(other, asked, who) for other in self.recoveries.values()):
             return "InvalidRequest"
-        day = EPOCH + timedelta((at // 1_000_000 - 10 * 3_600) // 86_400)
+        day = date(1970, 1, 1) + timedelta((at // 1_000_000 - 10 * 3_600) // 86_400)
         case = f"receipt:{asked.receipt}" if asked.receipt else f"case:{asked.case}"
         subjects = (case, f"employee:{asked.employee}", stream, *([f"customer:{who}"] if who else []))
         first = asked.amount > 0 and not self.sums(case)[1]
         outcome = self._decided(asked, day, case, f"customer:{who}" if who else case, first)
-        times = int(first and outcome == "approve")
         status = {"approve": "granted", "deny": "denied"}.get(outcome, "pending")
-        self.recoveries[id] = Recovery(asked, outcome, who, day, times, subjects, status)
+        self.recoveries[id] = Recovery(asked, outcome, who, day, int(first and outcome == "approve"), subjects, status)
         self.linked |= {who} - {None}
-        self._append(stream, at)
+        self.append(stream, at)
         return outcome
 
     def _of_another(self, other: Recovery, asked: Asked, who: str | None) -> bool:
@@ -114,17 +111,14 @@ class LogModel:
         return (same_case or same_receipt) and other.customer != who and other.customer in self.linked
 
     def _decided(self, asked: Asked, day: date, case: str, customer: str, first: bool) -> str:
-        terms, site = self.terms[-1], f"site:{asked.site}"
-        over_all = self.sums(site, day.replace(day=1))[0] + asked.amount > terms.site_month
+        terms = self.terms[-1]
+        over_all = self.sums(f"site:{asked.site}", day.replace(day=1))[0] + asked.amount > terms.site_month
         amount, cases = self.sums(customer, day - timedelta(29))
         over_customer = amount + asked.amount > terms.customer_30 or cases + first > terms.customer_cases
         over_own = self.sums(f"employee:{asked.employee}", day)[0] + asked.amount > terms.employee_day
         total = self.sums(case)[0] + asked.amount
-        may = [
-            total <= limit and not over_all and not (over_customer and role != "manager")
-            for role, limit in zip(ROLES, terms.limits, strict=True)
-        ]
-        own = ROLES.index(asked.role)
+        within = [total <= limit and not over_all for limit in terms.limits]
+        may, own = [*(one and not over_customer for one in within[:2]), within[2]], ROLES.index(asked.role)
         if asked.amount == 0 or (may[own] and not over_own):
             return "approve"
         # At the top it is another person of the top who is asked.
@@ -133,31 +127,24 @@ class LogModel:
     def sums(self, subject: str, first: date = date.min) -> tuple[int, int]:
         """Dollars and cases that count for a subject from a day on."""
         held = [one for one in self.recoveries.values() if subject in one.subjects and one.day >= first]
-        given = sum(one.asked.amount for one in held if one.status in ("granted", "fulfilled"))
-        return given, sum(one.times for one in held)
+        return sum(one.asked.amount * (one.status in STANDS) for one in held), sum(one.times for one in held)
 
-    def step(self, recovery: str, status: str, content: str | None) -> str:
-        """Fulfil or void."""
+    def fulfil_or_void(self, recovery: str, status: str, content: str | None) -> str:
         known = self.recoveries.get(recovery)
-        if known is None:
+        if known is None or known.status not in ("granted", status):
             return "NotAllowed"
         if known.status == status:
-            return "again done" if known.done == (status, content) else "IdempotencyConflict"
-        if known.status != "granted":
-            return "NotAllowed"
-        if (at := self._time(f"site:{known.asked.site}")) is None:
-            return "LogError"
-        known.status, known.done = status, (status, content)
-        self._append(f"site:{known.asked.site}", at)
-        return "done"
+            return "again done" if known.done == content else "IdempotencyConflict"
+        stream = f"site:{known.asked.site}"
+        if (answer := self.append(stream, self._time(stream))) == "done":
+            known.status, known.done = status, content
+        return answer
 
     def forget(self, customer: str) -> str:
         who = f"{customer}#{self.people.get(customer, 0)}"
         if who not in self.linked:
             return "NotAllowed"
-        if (at := self._time("organisation")) is None:
-            return "LogError"
-        self.linked.discard(who)
-        self.people[customer] = self.people.get(customer, 0) + 1
-        self._append("organisation", at)
-        return "done"
+        if (answer := self.append("organisation", self._time("organisation"))) == "done":
+            self.linked.discard(who)
+            self.people[customer] = self.people.get(customer, 0) + 1
+        return answer

@@ -268,7 +268,7 @@ class Making:
 def every_kind(making: Making) -> None:
     """Write every kind of entry, at three sites, over two versions of the policy and a month's end."""
     ask = making.ask
-    assert ask("r-01", "10", customer="K-1", receipt="R-1", note="Ann waited an hour") == "approve"
+    assert ask("r-01", "10", customer="K-1", receipt="R-1", bill=Money.of("64", "USD"), note="An hour") == "approve"
     making.engine.fulfil("r-01", "rf-1")
     assert ask("r-02", "8", customer="K-1", receipt="R-1", case="C-r-01") == "approve"
     making.engine.void("r-02", "given twice", by="lead-1")
@@ -295,6 +295,7 @@ def every_kind(making: Making) -> None:
     making.load(CORRECTED)
     making.load(f"{CORRECTED}# said better\n")
     assert ask("r-12", "28", customer="K-2") == "approve"
+    assert ask("r-17", "1", case="C-r-04", customer="K-2") == "escalate"  # nobody can tell that this is the same one
     assert ask("r-13", "30", occurred_on=date(2026, 11, 1), receipt="R-13", **late) == "approve"
     assert ask("r-14", "30", occurred_on=date(2026, 11, 21), receipt="R-14", **late) == "deny"
     making.engine.void("r-03", "sent back", by="emp-2")

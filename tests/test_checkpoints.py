@@ -11,6 +11,7 @@ from databases import new_role, postgres_admin
 from small_logs import writing_engine
 
 from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, TamperedLog
+from recovery_engine.log import checkpoints
 from recovery_engine.log.anchors import (
     Anchor,
     Lost,

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -434,6 +436,22 @@ def test_every_verb_has_help_with_an_example_and_json(verb: str) -> None:
 def test_the_help_of_the_group_lists_every_verb() -> None:
     said = recovery("--help").stdout
     assert all(verb in said for verb in log_group.VERBS)
+
+
+@pytest.mark.parametrize("args", [["log", "--help"], ["db", "--help"], ["log", "verfy"]])
+def test_the_help_of_a_group_imports_nothing_of_the_library(args: list[str]) -> None:
+    code = f"""if True:
+        import sys
+        from recovery_cli.main import main
+        sys.argv = ["recovery", *{args!r}]
+        try:
+            main()
+        except SystemExit:
+            heavy = {{"recovery_engine", "sqlalchemy", "sqlmodel", "pydantic", "yaml"}}
+            print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert ended.stderr.splitlines()[-1].strip() == b"[]"
 
 
 def test_an_unknown_verb_has_a_nearest_one() -> None:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import select
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from recovery_cli.main import cli
 from recovery_engine import OutcomeUnknown, RecoveryEngine, StoreBusy, TamperedLog, verify
+from recovery_engine.log.opening import sqlite_module
 
 POLICY = """
 policy: counter
@@ -220,13 +224,30 @@ def test_no_other_verb_makes_a_log(verb: str, policies: Path, tmp_path: Path, mo
 
 def test_tables_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "host.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE orders (id)")
-    said = recovery("fulfil", "x", "--database", path)
-    assert said.exit_code == 2
-    assert "no recovery log here" in said.stderr
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
+    with closing(sqlite3.connect(path)) as host:
+        host.execute("PRAGMA journal_mode=WAL")
+        host.execute("CREATE TABLE orders (id)")
+        for verb in (["fulfil", "x"], ["request", *flags("r-1")], ["log", "rebuild"]):
+            said = recovery(*verb, "--database", path)
+            assert said.exit_code == 2
+            assert "no recovery log here" in said.stderr
+        assert host.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
+
+
+def test_a_write_that_was_cut_off_is_undone_by_the_next_command_that_writes(log: Path, tmp_path: Path) -> None:
+    asked("r-1")
+    cut = tmp_path / "cut.db"
+    with closing(sqlite_module().connect(str(log), isolation_level=None)) as writer:
+        for statement in ("PRAGMA journal_mode=DELETE", "PRAGMA cache_size=2", "BEGIN", "CREATE TABLE junk (x)"):
+            writer.execute(statement)
+        for _ in range(200):
+            writer.execute("INSERT INTO junk VALUES (randomblob(900))")
+        for ending in ("", "-journal"):
+            shutil.copy(f"{log}{ending}", f"{cut}{ending}")
+    assert recovery("log", "list", "--database", cut).exit_code == 2
+    assert recovery("fulfil", "r-1", "--database", cut).exit_code == 0
+    assert recovery("log", "list", "--database", cut).exit_code == 0
+    assert verify(cut).clean
 
 
 def test_flags_win_over_the_environment(log: Path, tmp_path: Path) -> None:
@@ -378,6 +399,7 @@ def test_a_host_keeps_one_process_open_and_gets_each_answer_at_once(log: Path) -
         assert running.stdout is not None
         for number in range(3):
             running.stdin.write(lines({**USUAL, "id": f"r-{number}", "case": f"C-{number}"}).encode())
+            assert select.select([running.stdout], [], [], 30)[0], "no answer comes"
             assert json.loads(running.stdout.readline())["recovery"] == f"r-{number}"
         running.send_signal(signal.SIGINT)
         rest, said = running.communicate(timeout=30)

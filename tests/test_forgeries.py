@@ -92,6 +92,8 @@ FORGERIES: dict[str, tuple[str, Change, str]] = {
     "another receipt of the case": ("r-02", lambda e: _asked(e, receipt="R-9"), "had another receipt"),
     "another customer of the case": ("r-02", lambda e: _asked(e, customer="c_" + "0" * 20), "had another customer"),
     "another category of the case": ("r-02", lambda e: _asked(e, category="quality"), "had another category"),
+    "another customer of the receipt": ("r-11", lambda e: _asked(e, customer="c_" + "0" * 20), "the receipt `R-1` had"),
+    "another bill of the receipt": ("r-11", lambda e: _asked(e, bill=9_900), "the receipt `R-1` had another bill"),
     "a note that was not given": ("r-16", lambda e: _asked(e, note=True), "a note that was not kept"),
     # in what order
     "a subject number again": ("r-16", lambda e: e["touches"][-1].__setitem__(1, 2), "came before it"),
@@ -222,13 +224,13 @@ def test_what_nothing_else_speaks_of_is_found_only_with_an_anchor(original: Orig
     _forge(forger, "~fulfil/r-01", lambda entry: entry.update(reference="rf-999"))
     assert forger.verify().clean
     report = forger.verify(anchors=original.anchors)
-    assert "site:S001 18: the first 19 entries are not those that were anchored" in first(report)
+    assert "site:S001 19: the first 20 entries are not those that were anchored" in first(report)
 
 
 def test_a_checkpoint_in_the_log_is_a_witness_too(forger: Forger) -> None:
     forger.change("~fulfil/r-01", lambda entry: entry.update(reference="rf-999"))
     forger.reproject()
-    assert "the checkpoint of 19 entries has another root" in first(forger.verify())
+    assert "the checkpoint of 20 entries has another root" in first(forger.verify())
 
 
 def test_a_checkpoint_signed_with_another_key_is_found(original: Original, tmp_path: Path) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import duckdb
 import pytest
 from databases import fresh_database, new_role, postgres_admin
-from small_logs import TOKEN, microseconds, small_log, writing_engine
+from small_logs import POLICY, TOKEN, microseconds, small_log, writing_engine
 from sqlalchemy import text
 
-from recovery_engine import InvalidRequest, LogError
+from recovery_engine import InvalidRequest, LogError, Money, RecoveryEngine, RecoveryRequest
 from recovery_engine.log.filters import Filter
 from recovery_engine.log.opening import sqlite_module
 from recovery_engine.log.reading import RecoveryLog
 from recovery_engine.log.tables import metadata
+from recovery_engine.log.verify import verify
 from recovery_engine.log.views import AUDIT, ENTRY
 
 FORMATS = ["csv", "jsonl", "parquet"]
@@ -368,6 +369,22 @@ def test_what_is_wrong_with_a_log_is_wrong_with_its_copy(original: Path, tmp_pat
     with RecoveryLog.open(original) as log:
         log.export_sqlite(tmp_path / "copy.db", people=True)
     assert contents(tmp_path / "copy.db") == contents(original)
+
+
+def test_a_copy_proves_like_the_original(log_url: str, tmp_path: Path) -> None:
+    policies = tmp_path / "policy.yaml"
+    policies.write_text(POLICY)
+    with RecoveryEngine.open(log_url, policies) as engine:
+        for number in range(3):
+            given: dict[str, Any] = {"employee": "emp-1", "role": "associate", "site": "S001", "case": f"C-{number}"}
+            given |= {"remedy": "refund", "category": "delay", "severity": "minor", "customer": "K-1", "note": "Ann"}
+            engine.request(RecoveryRequest(id=f"a-{number}", amount=Money.of("12", "USD"), **given))
+        engine.void("a-1", "given-twice", by="lead-1")
+    with RecoveryLog.open(log_url) as log:
+        log.export_sqlite(tmp_path / "copy.db", people=True)
+    original, copied = verify(log_url), verify(tmp_path / "copy.db")
+    assert copied.findings == original.findings == ()
+    assert copied.heads == original.heads
 
 
 def test_an_auditor_who_may_not_see_people_can_copy_the_log(postgres_url: str, tmp_path: Path) -> None:

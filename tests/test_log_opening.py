@@ -92,6 +92,20 @@ def test_a_reader_cannot_allow_itself_to_write(path: Path) -> None:
             connection.exec_driver_sql(WRITES[0])
 
 
+def test_a_connection_to_a_file_only_answers_questions(path: Path) -> None:
+    with reader(path).begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA query_only").scalar() == 1
+
+
+def test_each_transaction_on_a_server_is_read_only_by_itself(postgres_url: str) -> None:
+    engine = reader(small_log().write(postgres_url))
+    with engine.connect() as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.commit()
+        with pytest.raises(DBAPIError, match="read-only transaction"):
+            connection.execute(text(WRITES[0]))
+
+
 def test_a_role_that_may_only_select_reads_the_log(postgres_url: str) -> None:
     small_log().write(postgres_url)
     auditor = new_role(postgres_url, "auditor")

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from recovery_engine import InvalidRequest, LogError, Money
 from recovery_engine.log.filters import Filter
 from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.queries import AuditRow
+from recovery_engine.log.queries import AuditRow, recoveries
 from recovery_engine.log.reading import RecoveryLog
 from recovery_engine.log.tables import metadata
 
@@ -325,6 +325,15 @@ def test_the_month_is_of_business_days_of_the_grant(log: RecoveryLog) -> None:
     assert ids(log.at_least(Money.of("1", "EUR"), "2026-11").grants) == []
 
 
+def test_what_was_asked_for_in_one_month_and_granted_in_the_next_is_of_the_next(tmp_path: Path) -> None:
+    made = SmallLog()
+    made.ask("e-1", "2026-11-30 23:00", "80")
+    made.approve("e-1", "2026-12-01 08:00", "lead-1", "lead")
+    with RecoveryLog.open(made.write(f"sqlite:///{tmp_path}/log.db")) as log:
+        assert ids(log.at_least(usd("80"), "2026-11").grants) == []
+        assert ids(log.at_least(usd("80"), "2026-12").grants) == ["e-1"]
+
+
 @pytest.mark.parametrize("month", ["2026-13", "2026-00", "2026-1", "November", "2026-11-01", "0000-01", ""])
 def test_what_is_no_month_is_refused(log: RecoveryLog, month: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a month"):
@@ -382,6 +391,13 @@ def test_a_long_log_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> Non
     assert most < 8_000_000
 
 
+def test_a_server_sends_rows_as_they_are_asked_for(postgres_url: str) -> None:
+    with RecoveryLog.open(small_log().write(postgres_url)) as log, log.transaction() as connection:
+        rows = recoveries(connection)
+        next(rows)
+        assert connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar_one() == 1
+
+
 def test_whoever_stops_early_holds_nobody_up(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     small_log().write(f"sqlite:///{path}")
@@ -409,8 +425,10 @@ def test_whoever_stops_early_holds_nobody_up(tmp_path: Path) -> None:
             next(rows)
             assert not somebody_can_write()
         assert somebody_can_write()
-        assert len(list(log.at_least(usd("1"), "2026-11").grants)) == 3
+        grants = log.at_least(usd("1"), "2026-11").grants
+        assert len(list(grants)) == 3
         assert somebody_can_write(), "whoever reads to the end has closed it"
+        assert list(grants) == []
         left_open = log.recoveries()
         assert not somebody_can_write()
     assert somebody_can_write(), "closing the log closes what is open"

@@ -1,9 +1,11 @@
 """The database of the log as commands are told of it, opened to read, or to write."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import rich_click as click
 from click.shell_completion import CompletionItem
@@ -89,21 +91,29 @@ def _is_log(database: str, new: bool, policies: str | None) -> bool:
         with reading(database):
             return True
     except LogError as error:
-        if _was_cut_off(database):
-            return True
+        if _made_whole(database, error):
+            with reading(database):
+                return True
         if new and policies:
             return False
-        cure = "to make a new log, name its --policies" if new else error.help
-        raise LogError(error.message, cure) from None
+        if new:
+            raise LogError(error.message, "to make a new log, name its --policies") from None
+        raise
 
 
-def _was_cut_off(database: str) -> bool:
-    """Whether a writer was stopped in the middle: whoever opens the file to write makes it whole again."""
+def _made_whole(database: str, error: BaseException) -> bool:
+    """Whether a write to the file had been cut off, which keeps readers out, and is undone now."""
+    cause = error.__cause__
+    name = str(getattr(getattr(cause, "orig", cause), "sqlite_errorname", ""))
+    if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return False
     path = database.partition("://")[2].removeprefix("/") if "://" in database else database
     try:
-        return Path(path).is_file() and any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
-    except (OSError, ValueError):
+        with closing(sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=rw", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
         return False
+    return True
 
 
 def _shown(database: str) -> str:

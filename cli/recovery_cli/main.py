@@ -76,8 +76,10 @@ def cli(traceback: bool) -> None:
       recovery what-if --role frontline --remedy refund --amount 150
       recovery decide refunds.csv --policy classic --role frontline
       recovery matrix --policy hotel --html card.html
+      recovery request --database shop.db --policies hotel --json-lines
+      recovery log list --database shop.db --outcome deny
 
-    Exit codes: 0 fine, 1 findings, 2 unusable input, 3 fault.
+    Exit codes: 0 fine, 1 findings, 2 unusable input, 3 fault, 75 busy: ask again, 76 nobody knows: ask again.
     """
 
 

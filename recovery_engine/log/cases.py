@@ -13,7 +13,7 @@ _OF_THE_RECEIPT = ("bill", "currency")
 
 
 class Facts(NamedTuple):
-    """What was said so far: the receipt, every customer (None: no customer was named), and the rest, None if not yet."""
+    """What was said so far: the receipt, every customer (None: nobody was named), and the rest, None if not yet."""
 
     receipt: str | None
     customers: list[str | None]
@@ -57,7 +57,8 @@ class Cases:
                     continue
                 if other is None:
                     wrong(_another("customer", key))
-                else:  # whoever was forgotten may be the same; the streams of sites and of erasures have no common order
+                else:
+                    # Who was forgotten may be the same; the streams of sites and of erasures have no common order.
                     self._doubtful.append((other, wrong, _another("customer", key)))
         for name, one, other in zip(names, had.values, given.values, strict=True):
             if one != other and None not in (one, other):

@@ -54,7 +54,10 @@ class Chain:
     def take(self, row: Row) -> Link | None:
         """Check a row against its own bytes and the entries before it; None where no entry can be read from it."""
         seq, request_id, kind, at_us, continues, body, leaf, root = row
-        body, wrong = bytes(body), self.wrong
+        wrong = self.wrong
+        if type(seq) is not int or type(body) is not bytes:
+            wrong(None, f"a row whose seq is {seq!r} and whose entry is of type {type(body).__name__}")
+            return None
         if seq != self._next_seq:
             missing = "is missing" if seq == self._next_seq + 1 else f"to {seq - 1} are missing"
             wrong(self._next_seq, missing if seq > self._next_seq else f"a row of seq {seq}")
@@ -67,7 +70,7 @@ class Chain:
         self.bytes += len(body)
         try:
             entry = decode(body)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             wrong(seq, f"not an entry: {error}")
             return None
         found = next(problems(entry), None)

@@ -54,7 +54,7 @@ def heads(snapshot: Snapshot, chains: Iterable[Chain], tampered: Wrong, drift: W
                 tampered(stream, 0, f"the stream had {size:,} entries, and none is there")
         elif size > chain.size:
             tampered(stream, chain.size, f"the stream had {size:,} entries, and {chain.size:,} are there")
-        elif size == chain.size and last_leaf.hex() != chain.last_leaf:
+        elif size == chain.size and last_leaf != bytes.fromhex(chain.last_leaf):
             tampered(stream, size - 1, "the last entry is not the one of which `recovery_stream` has the leaf")
         else:
             own = (chain.size, frontier_bytes(chain.frontier), bytes.fromhex(chain.last_leaf), chain.last_at_us)

@@ -235,7 +235,7 @@ def _flat(listed: Iterable[Any]) -> Iterator[str]:
 def _by_line(connection: Connection, name: str, words: tuple[str, ...]) -> _Read:
     _, problems = _any_of(connection, name, words)
     fits = _LINE.c.recovery == STATE.c.recovery, _LINE.c.line.in_(words)
-    return exists().where(*fits).correlate(STATE), problems
+    return exists().where(*fits), problems
 
 
 def _by_customer(connection: Connection, name: str, words: tuple[str, ...]) -> _Read:

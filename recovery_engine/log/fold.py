@@ -25,8 +25,8 @@ from recovery_engine.log.tally import Tally
 Wrong = Callable[[str], None]
 """Told what is wrong with the entry at hand."""
 
-_MOST_KEYS = 50_000
-_MOST_RECOVERIES = 10_000
+_MOST_KEYS = 20_000
+_MOST_RECOVERIES = 5_000
 
 
 class Kept(NamedTuple):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Generic, Self, TypeVar
@@ -26,7 +26,7 @@ Row = TypeVar("Row")
 class Rows(Iterator[Row], Generic[Row]):
     """Rows that are fetched as they are gone through, in a transaction that ends with the last of them.
 
-    Whoever stops earlier calls ``close``, or uses it in a ``with``.
+    Whoever stops earlier calls ``close``, uses it in a ``with``, or lets go of it.
     """
 
     def __init__(self, log: "RecoveryLog", ask: Callable[[Connection], Iterator[Row]]) -> None:
@@ -55,11 +55,6 @@ class Rows(Iterator[Row], Generic[Row]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_open"):
-            with suppress(Exception):
-                self.close()
 
 
 class RecoveryLog:

@@ -24,19 +24,12 @@ def temporary_file() -> Any:
     return connection
 
 
-class Stored:
-    """Which keys may lie in the file: one that was never put there need not be looked for. Never wrong about a no."""
+def slots_for(keys: int) -> bytearray:
+    """As many slots as tell which of so many keys may lie in a file; their number is a power of two.
 
-    def __init__(self, keys: int) -> None:
-        self._slots = bytearray(min(_MOST_SLOTS, 1 << max(10, (8 * keys).bit_length())))
-        self._mask = len(self._slots) - 1
-
-    def add(self, key: str) -> None:
-        """The key is in the file from now on."""
-        self._slots[hash(key) & self._mask] = 1
-
-    def __contains__(self, key: str) -> bool:
-        return self._slots[hash(key) & self._mask] == 1
+    A key whose slot, that of its hash, is 0 was never put there, and need not be looked for.
+    """
+    return bytearray(min(_MOST_SLOTS, 1 << max(10, (8 * keys).bit_length())))
 
 
 def _as_it_is(value: Any) -> Any:
@@ -61,7 +54,8 @@ class Shelf(Generic[Value]):
     ) -> None:
         self._execute, self._executemany = file.execute, file.executemany
         self._most, self._pack, self._unpack = most, pack, unpack
-        self._stored = Stored(keys)
+        self._slots = slots_for(keys)
+        self._mask = len(self._slots) - 1
         # Two generations: what is asked for while it is old is young again, the rest leaves with the old ones.
         self._young: dict[str, Value] = {}
         self._old: dict[str, Value] = {}
@@ -78,7 +72,7 @@ class Shelf(Generic[Value]):
             return value
         value = self._old.get(key)
         if value is None:
-            if key not in self._stored:
+            if not self._slots[hash(key) & self._mask]:
                 return None
             row = self._execute(self._select, (key,)).fetchone()
             if row is None:
@@ -104,7 +98,7 @@ class Shelf(Generic[Value]):
         rows = [(key, self._pack(values[key])) for key in sorted(values.keys() & self._unwritten)]
         self._executemany(self._insert, rows)
         for key, _ in rows:
-            self._stored.add(key)
+            self._slots[hash(key) & self._mask] = 1
         self._unwritten.difference_update(values)
 
     def items(self, first: str = "") -> Iterator[tuple[str, Value]]:

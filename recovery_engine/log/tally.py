@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from recovery_engine.log.book import Book, UsageKey
-from recovery_engine.log.shelf import Stored
+from recovery_engine.log.shelf import slots_for
 
-_MOST_SUMS = 100_000
-_MOST_IN_BOOKS = 300_000
+_MOST_SUMS = 40_000
+_MOST_IN_BOOKS = 100_000
 
 _CREATE = (
     "CREATE TABLE sums (subject TEXT, bday TEXT, remedy TEXT, basis TEXT, currency TEXT, amount INTEGER, "
@@ -36,7 +36,8 @@ class Tally:
     def __init__(self, file: Any, keys: int) -> None:
         self._execute, self._executemany = file.execute, file.executemany
         self._execute(_CREATE)
-        self._stored = Stored(keys)
+        self._slots = slots_for(keys)
+        self._mask = len(self._slots) - 1
         self._added: dict[str, dict[UsageKey, list[int]]] = {}  # not in the file yet
         self._added_sums = 0
         self._books: dict[str, Book] = {}
@@ -69,21 +70,21 @@ class Tally:
             ),
         )
         for subject in self._added:
-            self._stored.add(subject)
+            self._slots[hash(subject) & self._mask] = 1
         self._added, self._added_sums = {}, 0
 
     def book(self, subject: str, first: str) -> Book | None:
         """What a subject had, from a first day (ISO) on; None where it had nothing."""
         book = self._books.get(subject)
         if book is None or book.first > first:
-            if subject not in self._added and subject not in self._stored:
+            if not self._slots[hash(subject) & self._mask] and subject not in self._added:
                 return None
             book = self._read(subject, first)
         return book
 
     def _read(self, subject: str, first: str) -> Book:
         book = Book(first)
-        if subject in self._stored:
+        if self._slots[hash(subject) & self._mask]:
             for *key, amount, times in self._execute(_OF_SUBJECT, (subject, first)):
                 book.add(UsageKey(*key), amount, times)
         for key, (amount, times) in self._added.get(subject, {}).items():

@@ -1,6 +1,6 @@
 """Prove a log: its entries against each other, and everything that stands beside them against the entries."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from recovery_engine.log.snapshot import Progress, Snapshot
 
 __all__ = ["Examined", "Finding", "Head", "Report", "compare_projections", "examine", "verify"]
 
-_MOST_ROWS = 16_384
+_MOST_ROWS = 8_192
 """Rows of entries in memory, of all streams together, unless there are more than a quarter as many streams."""
 _AT_LEAST, _AT_MOST = 4, 1_000
 
@@ -80,9 +80,9 @@ def verify(
             fold, chains = examined.fold, examined.chains
             tampered, drift = examined.findings.of("tampered"), examined.findings.of("drift")
             _schema(snapshot, fold, tampered)
-            people.texts(snapshot, fold, tampered)
-            people.links(snapshot, fold, tampered)
-            signed.checkpoints(snapshot, examined.origin, fold.reopened, keys, tampered)
+            _compared(tampered, people.texts, snapshot, fold, tampered)
+            _compared(tampered, people.links, snapshot, fold, tampered)
+            _compared(tampered, signed.checkpoints, snapshot, examined.origin, fold.reopened, keys, tampered)
             unanchored = signed.anchored(
                 snapshot, examined.origin, fold.reopened, chains, anchors, tampered, examined.findings.of("anchor")
             )
@@ -116,15 +116,22 @@ def examine(snapshot: Snapshot, file: Any, replay: bool, progress: Progress | No
         tampered(None, None, f"`recovery_log` has {total:,} rows, and {reached:,} can be reached by stream and seq")
     fold.cases.finish(fold.forgotten)
     register.finish()
-    comparison.heads(snapshot, chains, tampered, findings.of("drift"))
+    _compared(tampered, comparison.heads, snapshot, chains, tampered, findings.of("drift"))
     return Examined(fold, chains, again, findings)
 
 
 def compare_projections(snapshot: Snapshot, examined: Examined, drift: Wrong) -> None:
     """Compare every projection with what follows from the entries; the heads of streams were compared before."""
-    comparison.recoveries(snapshot, examined.fold, drift)
-    comparison.usage(snapshot, examined.fold, drift)
-    comparison.versions(snapshot, examined.fold, drift)
+    for compare in (comparison.recoveries, comparison.usage, comparison.versions):
+        _compared(drift, compare, snapshot, examined.fold, drift)
+
+
+def _compared(wrong: Wrong, compare: Callable[..., None], *args: Any) -> None:
+    """Run a comparison; a value that no column of ours can hold is a finding, and ends it."""
+    try:
+        compare(*args)
+    except (TypeError, AttributeError, ValueError) as error:
+        wrong(None, None, f"{compare.__name__} cannot be compared: {error}")
 
 
 def _schema(snapshot: Snapshot, fold: Fold, wrong: Wrong) -> None:

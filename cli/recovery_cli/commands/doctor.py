@@ -85,7 +85,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
 
 def _show(finding: Finding) -> None:
     out = console()
-    level, what = (f"{finding.level:<6}", STYLES[finding.level]), (f"{finding.what:<19}", "bold")
+    level, what = (f"{finding.level:<6}", STYLES[finding.level]), (f"{finding.what:<17}", "bold")
     said = "  ".join(plain(text) for text in (finding.found, finding.means) if text)
     out.print(Text.assemble(level, what, said), soft_wrap=True)
     if finding.cure:
@@ -125,15 +125,15 @@ def _optional() -> Iterator[Finding]:
 def _sqlite() -> Iterator[Finding]:
     module = _sqlite_module()
     found = tuple(int(part) for part in module.sqlite_version.split("."))
-    name = "SQLite" if module is sqlite3 else "SQLite (pysqlite3)"
+    shown = module.sqlite_version + ("" if module is sqlite3 else " (pysqlite3)")
     if wal_is_safe(found):
-        yield Finding(name, GOOD, module.sqlite_version, "the recovery log keeps a WAL journal, synchronous FULL")
+        yield Finding("SQLite", GOOD, shown, "the recovery log keeps a WAL journal, synchronous FULL")
     else:
         means = (
             "the recovery log keeps a DELETE journal, synchronous EXTRA: as safe as WAL and slower, because this "
             "SQLite has the WAL-reset bug"
         )
-        yield Finding(name, NOTE, module.sqlite_version, means, "`pip install pysqlite3` brings a newer one")
+        yield Finding("SQLite", NOTE, shown, means, "`pip install pysqlite3` brings a newer one")
 
 
 def _sqlite_module() -> ModuleType:

@@ -16,7 +16,7 @@ FORMATS = {
     "csv": "A table for spreadsheets.",
     "jsonl": "An object a line.",
     "parquet": "A table for BI tools; needs duckdb.",
-    "sqlite": "The whole log as one file that anybody can verify and query.",
+    "sqlite": "The whole log as one file that anybody can query.",
 }
 
 
@@ -31,7 +31,9 @@ def _formats(command: Any) -> Any:
 @database_option
 @_formats
 @click.option("--entries", is_flag=True, help="The entries themselves; as JSONL their canonical bytes.")
-@click.option("--people", is_flag=True, help="Into SQLite also who the customers are, and texts about them.")
+@click.option(
+    "--people", is_flag=True, help="Into SQLite also who customers are and texts about them; `verify` looks for them."
+)
 @filter_options
 @json_option
 @click.pass_context
