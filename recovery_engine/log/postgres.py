@@ -130,7 +130,7 @@ class PostgresDatabase(PostgresReading):
         try:
             return self.batch(statements)
         except self._driver.Error as error:
-            raise Unavailable(str(error).strip()) from error
+            raise self._failed(error) from error
 
     def begin(
         self, subjects: list[str], streams: list[str], others: list[str], statements: Iterable[Statement]
@@ -143,7 +143,7 @@ class PostgresDatabase(PostgresReading):
         try:
             results = self._pipelined(begun + [_translated(statement) for statement in statements])
         except self._driver.Error as error:
-            raise Unavailable(str(error).strip()) from error
+            raise self._failed(error) from error
         _, _, _, versions, _, heads, other_heads, ((clock,),), *rest = results
         return int(clock) if self._own_clock else None, [versions, [*heads, *other_heads], *rest]
 
@@ -160,8 +160,12 @@ class PostgresDatabase(PostgresReading):
         except self._driver.Error as error:
             if self.connection.broken or self.connection.closed or error.sqlstate is None:
                 raise CommitLost(str(error).strip()) from error
-            failed = Unavailable if isinstance(error, self._driver.OperationalError) else Refused
-            raise failed(str(error).strip()) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        """What surely stored nothing: a server that may take it another time, or one that never will."""
+        failed = Unavailable if isinstance(error, self._driver.OperationalError) else Refused
+        return failed(str(error).strip())
 
     def tidy(self) -> None:
         """The rows that are dead stay until VACUUM takes them."""
