@@ -10,12 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import proving
 from benchmarks.contestants import POLICY_FILE, own_contestants, request_of
 from benchmarks.deciding import FIRST, OUTCOME, answers, disagreements, present
 from benchmarks.limits import LADDER
 from benchmarks.peers import PEERS, NotInstalled, peers
+from benchmarks.recording import (
+    GROUPS,
+    GROUPS_WAIT,
+    HOT_SITE,
+    MANY_SITES,
+    ONE_CALLER,
+    OneCaller,
+    Told,
+    check,
+    policy_text,
+    requests,
+    told,
+)
+from benchmarks.report import Row
 from benchmarks.stream import cases
-from recovery_engine import decide, load_policy
+from recovery_engine import RecoveryEngine, decide, load_policy
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAM = cases(400)
@@ -69,5 +86,52 @@ def test_the_quick_run_comes_to_its_end_and_writes_its_figures(tmp_path: Path) -
 
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {OUTCOME, FIRST} <= {row["what"] for row in figures["rows"]}
+    of_the_log = {ONE_CALLER, GROUPS, GROUPS_WAIT, MANY_SITES, HOT_SITE, *proving.WAYS}
+    assert {OUTCOME, FIRST} | of_the_log <= {row["what"] for row in figures["rows"]}
     assert "× dictionary" in done.stdout
+    assert "× raw" in done.stdout
+
+
+# --- what is measured did its work ------------------------------------------------------------------------------------
+
+
+def test_the_driver_alone_ends_with_the_very_entries_of_the_engine(tmp_path: Path) -> None:
+    alone = OneCaller(tmp_path, 5)
+
+    assert len(alone.ours().latencies_us) == len(alone.raw().latencies_us) == 5
+
+
+def test_a_log_that_lacks_what_callers_were_told_is_not_timed(tmp_path: Path) -> None:
+    file = tmp_path / "log.db"
+    (tmp_path / "policy.yaml").write_text(policy_text())
+    with RecoveryEngine.open(file, tmp_path / "policy.yaml", environment={}) as engine:
+        given = told(engine, requests(3))
+
+    check(f"sqlite:///{file}", given)
+    with pytest.raises(AssertionError, match="instead of 4"):
+        check(f"sqlite:///{file}", given, Told(1, 0))
+    with pytest.raises(AssertionError, match="instead of 3"):
+        check(f"sqlite:///{file}", given._replace(minor=given.minor + 1))
+
+
+@pytest.mark.parametrize("way", proving.WAYS)
+def test_every_way_of_proving_goes_through_all_entries(tmp_path: Path, way: str) -> None:
+    proving.make(tmp_path / "long.db", 20)
+
+    entries, _ = proving.WAYS[way](str(tmp_path / "long.db"))
+
+    assert entries > 20
+
+
+@pytest.mark.parametrize(
+    ("ratio", "limit", "verdict"),
+    [
+        (2.0, {"most_x": 2.0}, "kept"),
+        (2.1, {"most_x": 2.0}, "missed"),
+        (0.5, {"least_x": 0.5}, "kept"),
+        (0.4, {"least_x": 0.5}, "missed"),
+        (9.0, {}, ""),
+    ],
+)
+def test_a_ratio_keeps_its_limit_from_the_right_side(ratio: float, limit: dict[str, float], verdict: str) -> None:
+    assert Row("log", "what", 1.0, x_raw=ratio, **limit).verdict == verdict

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RECOVERY = [sys.executable, "-m", "recovery_cli"]
 ESCAPE = b"\x1b["
 OURS = ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CI", "RECOVERY_POLICY", "RECOVERY_TRACEBACK")

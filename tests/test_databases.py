@@ -27,6 +27,8 @@ from databases import (
 from proxy import Proxy
 from sqlalchemy import create_engine, text
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"

@@ -29,6 +29,8 @@ from log_model import ROLES, Asked, LogModel, Terms
 
 from recovery_engine import RecoveryError
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 TERMS = [

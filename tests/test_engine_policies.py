@@ -2,11 +2,13 @@
 
 from pathlib import Path
 from time import time
+from unittest.mock import patch
 
 import pytest
 from engines import DAY, HOUR, POLICY, SECOND, START, Clock, ask, assert_whole, connected, entries, opened, rows
 
 from recovery_engine import LogError, Outcome, PolicyError, RecoveryEngine, parse_policy
+from recovery_engine.log import store
 from recovery_engine.policy.source import file_digest
 
 KIND = POLICY.replace("100, 250, 500", "1000, 2500, 5000")
@@ -188,3 +190,21 @@ def test_without_a_clock_it_is_the_one_of_the_machine_or_of_postgresql(log_url: 
         engine.request(ask("r-1", role="frontline"))
     now = rows(log_url, "SELECT at_us FROM recovery_log WHERE request_id = 'r-1'")[0][0]
     assert abs(now - time() * 1_000_000) < 60 * SECOND
+
+
+def test_a_till_whose_clock_is_wrong_may_make_a_log_on_a_server_whose_clock_is_right(postgres_url: str) -> None:
+    wrong = int(time() * 1_000_000) + 2 * HOUR
+    with patch.object(store, "host_clock", lambda: wrong):
+        RecoveryEngine.open(postgres_url, environment={}).close()
+    with RecoveryEngine.open(postgres_url, "classic", environment={}) as engine:
+        assert engine.request(ask("r-1", role="frontline")).outcome == Outcome.APPROVE
+
+
+@pytest.mark.parametrize("now", [-1, 9 * 10**17, 2**63, 1.5], ids=str)
+def test_a_clock_that_tells_no_time_is_refused_before_anything_is_written(tmp_path: Path, now: float) -> None:
+    log = tmp_path / "recovery.db"
+    with pytest.raises(LogError, match="the clock says"):
+        opened(log, POLICY, clock=lambda: now)
+    with opened(log, POLICY) as engine:
+        assert outcome(engine, "a") == "approve"
+    assert_whole(log)

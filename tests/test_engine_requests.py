@@ -244,6 +244,13 @@ def test_a_void_and_forgetting_need_a_reason_in_plain_text(engine: RecoveryEngin
     assert tables(log) == before
 
 
+def test_who_takes_a_grant_back_is_named(engine: RecoveryEngine) -> None:
+    engine.request(ask("r-1"))
+    with pytest.raises(InvalidRequest) as refused:
+        engine.void("r-1", "given twice", by=None)  # type: ignore[arg-type]
+    assert [found.where for found in refused.value.diagnostics] == ["by"]
+
+
 # --- what a case cannot be --------------------------------------------------------------------------------------------
 
 OF_A_CASE = ("receipt", "customer", "bill", "occurred_on", "category", "severity")

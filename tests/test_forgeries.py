@@ -13,6 +13,8 @@ from recovery_engine.log import register
 from recovery_engine.log.entry import SEMANTICS
 from recovery_engine.log.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _each_policy_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

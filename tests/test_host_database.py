@@ -26,6 +26,8 @@ from recovery_engine.log import sqlite
 from recovery_engine.log.opening import sqlite_module, sqlite_path
 from recovery_engine.log.tables import SCHEMA_VERSION, include_object, metadata
 
+pytestmark = pytest.mark.slow
+
 
 class Hosts(SQLModel, registry=registry(metadata=MetaData())):
     """The host's tables; in a registry of their own so that these tests leave nothing in the global one."""

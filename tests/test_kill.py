@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
+import pytest
 from engines import POLICY, ask, assert_whole, opened, rows
 
 from recovery_engine import RecoveryRequest
+
+pytestmark = pytest.mark.slow
 
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 BUDGET = f"{POLICY}budgets:\n  - {{id: day, per: employee, every: day, amount: 100, binds_below: manager}}\n"

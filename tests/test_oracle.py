@@ -13,6 +13,8 @@ from recovery_engine.seats import Compiled
 from tests.oracle import Case, PlainPolicy
 from tests.strategies import LARGEST, RequestWriter, random_policy, with_amount
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 

@@ -18,6 +18,8 @@ from recovery_engine.log import postgres
 from recovery_engine.log.postgres import PostgresDatabase
 from recovery_engine.log.sqlite import SqliteDatabase
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 GRANTS = 10 * SCALE
 CUSTOMERS = ("K-1", "K-2", "K-3")

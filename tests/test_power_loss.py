@@ -17,6 +17,8 @@ import pytest
 from tests.faulty_disk import Disk, Fault, Operation, faults
 from tests.powerloss import Files, Record, record, restored, states
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 PARTS = 3
 SCHEMA = """

@@ -12,6 +12,8 @@ from engines import DAY, POLICY, SECOND, Clock, ask, assert_whole, dollars, entr
 
 from recovery_engine import RecoveryEngine, RecoveryError
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 WORDS = """

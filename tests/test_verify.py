@@ -22,6 +22,8 @@ from recovery_engine.log.rebuild import rebuild
 from recovery_engine.log.tables import PROJECTIONS, metadata
 from recovery_engine.log.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 

@@ -72,6 +72,9 @@ class Register:
         self._last: dict[tuple[str, str], str] = {}
 
     def _read(self, row: PolicyRow) -> None:
+        if not all(type(value) is str for value in (row.digest, row.source, row.name, row.canonical, row.yaml)):
+            self._wrong(None, None, "`recovery_policy` has a row with a digest, name or text that is no text")
+            return
         key = (row.digest, row.source)
         self._rows[key] = row
         policy, problem = _read_policy(row)

@@ -81,7 +81,8 @@ class Snapshot:
         if self.rows("SELECT count(*) FROM recovery_log WHERE stream = ''")[0][0]:
             yield ""
         last: Any = ""
-        while (last := self.rows(_NEXT_STREAM, last)[0][0]) is not None:
+        # A name that is no text ends it: the rows under it and after it are missed when all are counted.
+        while type(last := self.rows(_NEXT_STREAM, last)[0][0]) is str:
             yield last
 
     def entries(self, stream: str, after: int, most: int) -> list[Row]:
