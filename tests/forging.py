@@ -67,13 +67,16 @@ class Forger:
         found: Entry = json.loads(body)
         return found
 
-    def rewrite(self, stream: str, entries: list[Entry]) -> None:
-        """Put other entries into a stream, with every hash, column, root and the head made to fit."""
+    def rewrite(self, stream: str, entries: list[Entry], unchained: int | None = None) -> None:
+        """Put other entries into a stream, with every hash, column, root and the head made to fit.
+
+        The entry with the seq *unchained* names another leaf before it.
+        """
         self.run("DELETE FROM recovery_log WHERE stream = ?", stream)
         frontier: list[bytes] = []
         prev, leaf = "0" * 64, b""
         for seq, entry in enumerate(entries):
-            entry = {**entry, "stream": stream, "seq": seq, "prev": prev}
+            entry = {**entry, "stream": stream, "seq": seq, "prev": "f" * 64 if seq == unchained else prev}
             body = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
             leaf = leaf_hash(body)
             frontier, prev = grown(seq, frontier, leaf), leaf.hex()

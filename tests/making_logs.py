@@ -287,6 +287,7 @@ def every_kind(making: Making) -> None:
     late = {"basis": "owed", "facts": {"delay_minutes": 90, "fare": Money.of("40", "USD")}}
     assert ask("r-09", "40", occurred_on=date(2026, 11, 1), customer="K-3", **late) == "approve"
     assert ask("r-10", "0", remedy="apology", site="S002") == "approve"
+    assert ask("r-18", "0", remedy="apology", site="S002", case="C-r-10") == "approve"
     assert ask("r-11", "12", receipt="R-1", customer="K-1") == "approve"  # another case, the same receipt
     making.delegate("mgr-1", "lead-1")
     making.engine.forget("K-2", "asked to be", by="owner-1")

@@ -74,6 +74,17 @@ def test_what_is_owed_uses_up_no_goodwill(log_url: str) -> None:
     assert_whole(log_url)
 
 
+def test_what_is_owed_uses_up_no_budget_either(log_url: str) -> None:
+    policy = budget("per: customer, every: day, amount: 100") + (
+        "owed:\n  - {id: late, remedy: refund, amount: 80, on_top: true}\n"
+    )
+    with opened(log_url, policy) as engine:
+        for turn in range(3):
+            assert given(engine, ask(f"o-{turn}", 80, customer="K-1", basis="owed")) == ["approve"]
+        assert given(engine, ask("a", 60, customer="K-1"), ask("b", 41, customer="K-1")) == ["approve", "deny"]
+    assert_whole(log_url)
+
+
 def test_an_entry_says_what_its_decision_saw(engine: RecoveryEngine, log_url: str) -> None:
     given(engine, ask("r-1", 20, case="C-1"), ask("r-2", 30, case="C-1", remedy="voucher"), ask("r-3", 60, case="C-1"))
     seen = [entry["usage"]["case"] for entry in entries(log_url, "decided")]

@@ -23,6 +23,7 @@ from proxy import Proxy
 
 from recovery_engine import LogError, NotAllowed, OutcomeUnknown, RecoveryError, StoreBusy
 from recovery_engine.log import sqlite, store
+from recovery_engine.log.opening import sqlite_module
 from tests.faulty_disk import Disk, faults
 from tests.powerloss import Files, Record, record, restored, states
 
@@ -146,6 +147,16 @@ def test_power_loss_after_a_failed_disk_takes_nothing_either(made: dict[Any, Rec
         hurt = record(a_day(version), fault=fault)
         for point, files in islice(states(hurt, seed=5, per_point=1), 0, None, max(1, len(hurt.operations) // 6)):
             assert_stands(files, hurt.acknowledged_at(point))
+
+
+def test_a_new_connection_that_fails_at_its_first_question_is_busy(tmp_path: Path) -> None:
+    with opened(tmp_path / FILE, POLICY) as engine, patch.object(store, "_MOST_TRYING_S", 0.1):
+        engine._store._database.close()
+        with patch.object(store, "origin_in", side_effect=sqlite_module().OperationalError("disk I/O error")):
+            for id in ("r-1", "r-2"):
+                with pytest.raises(StoreBusy):
+                    engine.request(ask(id))
+        assert not engine.request(ask("r-1")).replayed
 
 
 # --- over a connection that is cut ------------------------------------------------------------------------------------

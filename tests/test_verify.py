@@ -283,7 +283,7 @@ def test_an_anchor_whose_loss_is_acknowledged_is_no_finding(whole: str) -> None:
     lost = Anchor("shop.example/recovery/site:S002", 7, bytes.fromhex("a" * 64))
     report = verify(whole, anchors=[lost])
     assert report.clean
-    assert dict(report.unanchored)["site:S002"] == 3
+    assert dict(report.unanchored)["site:S002"] == 4
     assert not verify(whole, anchors=[lost._replace(origin="shop.example/recovery/site:S101")]).clean
 
 

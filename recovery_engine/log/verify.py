@@ -62,6 +62,7 @@ def verify(
     database: str | Path,
     *,
     replay: bool = True,
+    texts: bool = True,
     anchors: Iterable[Anchor] = (),
     keys: Iterable[str] = (),
     progress: Progress | None = None,
@@ -69,8 +70,9 @@ def verify(
     """Check the whole log in *database*, in one state of it and in bounded memory.
 
     *anchors* are what signed notes kept elsewhere say (``read_anchor``); *keys* are verifier keys that must have signed
-    the notes kept in the log. Without *replay* no decision is made again. Raises LogError where there is no log that
-    can be read; what is wrong with one that can is in the report.
+    the notes kept in the log. Without *replay* no decision is made again; without *texts* nobody looks for what is kept
+    about people, which a copy may leave out. Raises LogError where there is no log that can be read; what is wrong with
+    one that can is in the report.
     """
     with reading(database) as connection:
         raw: Any = connection.connection.dbapi_connection
@@ -80,12 +82,12 @@ def verify(
             fold, chains = examined.fold, examined.chains
             tampered, drift = examined.findings.of("tampered"), examined.findings.of("drift")
             _schema(snapshot, fold, tampered)
-            _compared(tampered, people.texts, snapshot, fold, tampered)
-            _compared(tampered, people.links, snapshot, fold, tampered)
-            _compared(tampered, signed.checkpoints, snapshot, examined.origin, fold.reopened, keys, tampered)
-            unanchored = signed.anchored(
-                snapshot, examined.origin, fold.reopened, chains, anchors, tampered, examined.findings.of("anchor")
-            )
+            if texts:
+                _holds("personal", tampered, people.texts, snapshot, fold, tampered)
+                _holds("subject", tampered, people.links, snapshot, fold, tampered)
+            told = (snapshot, examined.origin, fold.reopened)
+            _holds("checkpoint", tampered, signed.checkpoints, *told, keys, tampered)
+            unanchored = signed.anchored(*told, chains, anchors, tampered, examined.findings.of("anchor"))
             compare_projections(snapshot, examined, drift)
             return examined.report(unanchored)
 
@@ -116,22 +118,23 @@ def examine(snapshot: Snapshot, file: Any, replay: bool, progress: Progress | No
         tampered(None, None, f"`recovery_log` has {total:,} rows, and {reached:,} can be reached by stream and seq")
     fold.cases.finish(fold.forgotten)
     register.finish()
-    _compared(tampered, comparison.heads, snapshot, chains, tampered, findings.of("drift"))
+    _holds("stream", tampered, comparison.heads, snapshot, chains, tampered, findings.of("drift"))
     return Examined(fold, chains, again, findings)
 
 
 def compare_projections(snapshot: Snapshot, examined: Examined, drift: Wrong) -> None:
     """Compare every projection with what follows from the entries; the heads of streams were compared before."""
-    for compare in (comparison.recoveries, comparison.usage, comparison.versions):
-        _compared(drift, compare, snapshot, examined.fold, drift)
+    _holds("state", drift, comparison.recoveries, snapshot, examined.fold, drift)
+    _holds("usage", drift, comparison.usage, snapshot, examined.fold, drift)
+    _holds("subject_lock", drift, comparison.versions, snapshot, examined.fold, drift)
 
 
-def _compared(wrong: Wrong, compare: Callable[..., None], *args: Any) -> None:
-    """Run a comparison; a value that no column of ours can hold is a finding, and ends it."""
+def _holds(table: str, wrong: Wrong, compare: Callable[..., None], *args: Any) -> None:
+    """Compare a table; a value of a type that its columns cannot have is a finding too, and ends it."""
     try:
         compare(*args)
     except (TypeError, AttributeError, ValueError) as error:
-        wrong(None, None, f"{compare.__name__} cannot be compared: {error}")
+        wrong(None, None, f"`recovery_{table}` holds what no log can hold: {error}")
 
 
 def _schema(snapshot: Snapshot, fold: Fold, wrong: Wrong) -> None:

@@ -32,7 +32,9 @@ def _formats(command: Any) -> Any:
 @_formats
 @click.option("--entries", is_flag=True, help="The entries themselves; as JSONL their canonical bytes.")
 @click.option(
-    "--people", is_flag=True, help="Into SQLite also who customers are and texts about them; `verify` looks for them."
+    "--people",
+    is_flag=True,
+    help="Into SQLite also who customers are and texts about them (else `verify --without-people`).",
 )
 @filter_options
 @json_option
