@@ -183,7 +183,8 @@ class RecoveryEngine:
         policy = self.policy(site)
         amount = Money(0, policy.currency)
         found = []
-        for remedy in tuple(remedies) or policy.remedies or ("refund",):
+        asked_about = (remedies,) if isinstance(remedies, str) else tuple(remedies)
+        for remedy in asked_about or policy.remedies or ("refund",):
             asked = {"case": "what-if", **known, "employee": employee, "role": role, "site": site, "remedy": remedy}
             decision = self.what_if(RecoveryRequest(amount=amount, **asked))
             found.append(Alternative(remedy, decision.grantable_now))
@@ -211,7 +212,9 @@ class RecoveryEngine:
 
         Raises as ``fulfil`` does.
         """
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(reason)])
+        given: str | None = by
+        missing = [] if given else [problem(MISSING, "by", "nobody takes it back", "say who does")]
+        _refuse([*missing, *_command_problems(recovery=recovery, by=given or None, id=id), *_reason_problems(reason)])
         receipt, replayed = self._store.run(Void(recovery, reason, by, id))
         return Recorded(recovery, receipt, replayed)
 

@@ -29,6 +29,8 @@ from recovery_engine.log.notes import NoteError, split_notes
 from recovery_engine.log.opening import sqlite_module
 from recovery_engine.log.proofs import check_proof, proof
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 policy: shop
 currency: USD

@@ -11,6 +11,8 @@ from small_logs import writing_engine
 from recovery_cli.commands import db
 from recovery_cli.main import cli
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 policy: shop
 version: "7"

@@ -22,6 +22,8 @@ from recovery_cli.main import cli
 from recovery_engine import Filter, RecoveryLog
 from recovery_engine.log.filters import _FIXED
 
+pytestmark = pytest.mark.slow
+
 READERS = [
     ["list"],
     ["list", "--json"],

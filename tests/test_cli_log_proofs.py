@@ -19,6 +19,8 @@ from recovery_cli.main import cli
 from recovery_engine import check_proof, read_anchor, read_vkeys
 from recovery_engine.log.opening import sqlite_module
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 policy: shop
 currency: USD

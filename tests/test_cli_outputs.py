@@ -12,6 +12,8 @@ from recovery_cli.files import WholeLines
 from recovery_cli.main import VERBS, cli
 from recovery_engine import shipped_policies
 
+pytestmark = pytest.mark.slow
+
 
 def recovery(*args: str | Path, stdin: str | None = None) -> Result:
     return CliRunner().invoke(cli, [*map(str, args)], input=stdin)

@@ -15,6 +15,8 @@ from recovery_cli.main import cli
 from recovery_engine import shipped_policies
 from recovery_engine.log import opening, sqlite
 
+pytestmark = pytest.mark.slow
+
 CLASSIC = shipped_policies()["classic"]
 RETAIL = CLASSIC.parent / "demo/retail_refunds.csv"
 

@@ -19,6 +19,8 @@ from recovery_cli.main import cli
 from recovery_engine import OutcomeUnknown, RecoveryEngine, StoreBusy, TamperedLog, verify
 from recovery_engine.log.opening import sqlite_module
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 policy: counter
 version: "3"

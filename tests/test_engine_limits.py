@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from engines import DAY, HOUR, POLICY, START, Clock, ask, assert_whole, dollars, entries, opened, rows
 
-from recovery_engine import Outcome, RecoveryEngine
+from recovery_engine import Money, Outcome, RecoveryEngine
+
+pytestmark = pytest.mark.slow
 
 TOP = "authority:\n  - {id: standard, up_to: {total: [10000, 20000, 50000]}}\n"
 WIDE = "policy: shop\ncurrency: USD\nladder: [clerk, lead, manager]\n" + TOP
@@ -160,6 +162,24 @@ def test_a_budget_of_some_remedies_adds_up_those(log_url: str) -> None:
             *(ask("a", 500), ask("b", 60, remedy="voucher"), ask("c", 41, remedy="points"), ask("d", 500)),
             ask("e", 40, remedy="points"),
         ) == ["approve", "approve", "escalate", "approve", "approve"]
+
+
+def test_a_budget_adds_up_its_own_currency_and_counts_cases_in_all(log_url: str) -> None:
+    limits = budget("per: customer, every: day, amount: 100, times: 2")
+    here = limits + "sites: {here: [S1]}\n"
+    abroad = limits.replace("shop", "abroad").replace("USD", "EUR") + "sites: {abroad: [E1]}\n"
+    with opened(log_url, here, abroad) as engine:
+        away = ask("a", customer="K-1", site="E1")
+        object.__setattr__(away, "amount", Money.of("90", "EUR"))
+        assert given(engine, away, ask("b", 100, customer="K-1")) == ["approve", "approve"]
+        assert given(engine, ask("c", 1, customer="K-1", case="C-b")) == ["deny"]
+        assert given(engine, ask("d", 1, customer="K-1")) == ["deny"]
+        engine.void("b", "mistake", by="emp-1")
+        assert given(engine, ask("e", 1, customer="K-1"), ask("f", 1, customer="K-1", case="C-b")) == [
+            "deny",
+            "approve",
+        ]
+    assert_whole(log_url)
 
 
 def test_a_void_counts_on_the_day_of_the_grant(log_url: str, clock: Clock) -> None:

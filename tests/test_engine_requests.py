@@ -21,6 +21,8 @@ from recovery_engine import (
     RecoveryRequest,
 )
 
+pytestmark = pytest.mark.slow
+
 FACTS = """
 facts:
   days: {number: true, default: 0}

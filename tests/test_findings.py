@@ -10,6 +10,8 @@ from forging import Entry, Forger, Original, remembered
 
 from recovery_engine.log import register
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _each_policy_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from recovery_engine import forbidden as module
 from recovery_engine.forbidden import CARD_NUMBER, PIN, SECURITY_CODE, forbidden
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 often = settings(max_examples=300 * SCALE, deadline=None)
 

@@ -26,6 +26,8 @@ from recovery_engine.log.tables import metadata
 from recovery_engine.log.verify import verify
 from recovery_engine.log.views import AUDIT, ENTRY
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ["csv", "jsonl", "parquet"]
 
 

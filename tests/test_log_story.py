@@ -13,6 +13,8 @@ from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, Ta
 from recovery_engine.log.reading import RecoveryLog
 from recovery_engine.log.story import story_lines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[RecoveryLog]:

@@ -25,6 +25,7 @@ SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 GRANTS = 10 * SCALE
 CUSTOMERS = ("K-1", "K-2", "K-3")
 PROCESSES, THREADS, TURNS = 4, 4, 8 * SCALE
+A_WHILE_S = 0.02
 BUDGET = f"{POLICY}budgets:\n  - {{id: limit, per: customer, every: day, amount: {GRANTS}}}\n"
 
 several = get_context("forkserver")
@@ -57,13 +58,14 @@ def read_before_the_lock() -> Iterator[None]:
     finish, begin = SqliteDatabase.finish, PostgresDatabase.begin
 
     def begin_late(self: Any, *args: Any) -> None:
-        time.sleep(0.005)  # as somebody else's commit takes
+        time.sleep(A_WHILE_S)  # as somebody else's commit may take
         self.connection.execute("BEGIN IMMEDIATE")
         finish(self, *args)
 
     def read_early(self: Any, subjects: Any, streams: Any, others: Any, statements: Any) -> Any:
         versions = "SELECT subject, ver FROM recovery_subject_lock WHERE subject IN (?*)"
         early = self.batch([(versions, (subjects,)), *statements])
+        time.sleep(A_WHILE_S)
         clock, (_, heads) = begin(self, subjects, streams, others, [])
         return clock, [early[0], heads, *early[1:]]
 
@@ -82,7 +84,7 @@ def no_for_update() -> Iterator[None]:
     finish = PostgresDatabase.finish
 
     def finish_late(self: Any, *args: Any) -> None:
-        time.sleep(0.005)
+        time.sleep(A_WHILE_S)
         finish(self, *args)
 
     with (
@@ -105,7 +107,7 @@ def locks_per_command() -> Iterator[None]:
         begun = pipelined(self, statements[:at])
         for subject in random.sample(subjects, len(subjects)):
             self.connection.execute(postgres._SUBJECTS, ([subject],))
-            time.sleep(0.005)
+            time.sleep(A_WHILE_S / 4)
         return [*begun, *pipelined(self, statements[at:])]
 
     with patch.object(PostgresDatabase, "_pipelined", one_by_one):

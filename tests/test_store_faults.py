@@ -151,7 +151,7 @@ def test_power_loss_after_a_failed_disk_takes_nothing_either(made: dict[Any, Rec
 
 def test_a_new_connection_that_fails_at_its_first_question_is_busy(tmp_path: Path) -> None:
     with opened(tmp_path / FILE, POLICY) as engine, patch.object(store, "_MOST_TRYING_S", 0.1):
-        engine._store._database.close()
+        engine._store._database.connection.close()
         with patch.object(store, "origin_in", side_effect=sqlite_module().OperationalError("disk I/O error")):
             for id in ("r-1", "r-2"):
                 with pytest.raises(StoreBusy):

@@ -16,6 +16,7 @@ from recovery_engine import LogError, Money, TamperedLog
 from recovery_engine.log import findings, fold, group, register, shelf, tally
 from recovery_engine.log import verify as verifying
 from recovery_engine.log.anchors import Anchor
+from recovery_engine.log.book import UsageKey
 from recovery_engine.log.entry import KINDS, SEMANTICS
 from recovery_engine.log.findings import Report
 from recovery_engine.log.rebuild import rebuild
@@ -155,7 +156,7 @@ def _in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold, "_MOST_KEYS", 2)
     monkeypatch.setattr(fold, "_MOST_RECOVERIES", 2)
     monkeypatch.setattr(tally, "_MOST_SUMS", 3)
-    monkeypatch.setattr(tally, "_MOST_IN_BOOKS", 5)
+    monkeypatch.setattr(tally, "_MOST_HELD", 5)
     monkeypatch.setattr(verifying, "_MOST_ROWS", 1)
     monkeypatch.setattr(verifying, "_AT_LEAST", 1)
 
@@ -168,6 +169,39 @@ def test_what_is_put_aside_on_disk_comes_back(whole: str, forger: Forger, monkey
     assert verify(whole) == in_memory
     assert forger.verify() == wrong_in_memory
     assert wrong_in_memory.found > 10
+
+
+def test_sums_are_those_of_a_plain_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is added, asked for and put aside, and although days go back and forth between time zones."""
+    monkeypatch.setattr(tally, "_MOST_SUMS", 7)
+    monkeypatch.setattr(tally, "_MOST_HELD", 11)
+    monkeypatch.setattr(shelf, "_MOST_SLOTS", 2)
+    counting = tally.Tally(shelf.temporary_file(), 1)
+    spans = [tally.Span("week", frozenset(), "USD"), tally.Span("month", frozenset({"refund"}), "EUR")]
+    chance, model = random.Random(3), list[tuple[str, UsageKey, int, int]]()
+    for _ in range(1_500 * SCALE):
+        subject, day = f"s{chance.randint(1, 6)}", f"2026-11-{chance.randint(1, 30):02}"
+        basis, currency = chance.choice(["goodwill", "owed"]), chance.choice(["USD", "EUR"])
+        key = UsageKey(day, chance.choice(["refund", "voucher"]), basis, currency)
+        amount, times = chance.randint(-3, 3), chance.randint(0, 1)
+        if chance.random() < 0.5:
+            counting.add(subject, key, amount, times)
+            model.append((subject, key, amount, times))
+            continue
+        had = [row for row in model if row[0] == subject]
+        span = chance.choice(spans)
+        since = [row for row in had if row[1].bday >= day]
+        counts = [row for row in since if span.counts(row[1])]
+        expected = sum(row[2] for row in counts), sum(row[3] for row in since)
+        assert counting.used(subject, span, day) == expected
+        rows, _ = counting.case(subject)
+        assert sum(row[2] for row in rows) == sum(row[2] for row in had)
+        assert sum(row[3] for row in rows) == sum(row[3] for row in had)
+    sums = {(row[0], *row[1]): [0, 0] for row in model}
+    for subject, key, amount, times in model:
+        sums[subject, *key][0] += amount
+        sums[subject, *key][1] += times
+    assert list(counting.rows()) == [(*key, *both) for key, both in sorted(sums.items()) if any(both)]
 
 
 def test_a_key_that_shares_its_slot_with_another_is_not_confused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What stands in the tables beside the entries, against what follows from them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from recovery_engine.log.chain import Chain
@@ -99,7 +99,7 @@ def recoveries(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
         elif tuple(row) != kept.state:
             _differ("recovery_state", recovery, RecoveryState._fields, kept.state, row, place, drift)
         _lines_of_nothing(lines.before(recovery), drift)
-        found = [line for _, line in lines.of(recovery)]
+        found = lines.of(recovery)
         if found != sorted(kept.lines):
             drift(*place, f"`recovery_line` has {found} of `{recovery}`, and the entries say {sorted(kept.lines)}")
     _lines_of_nothing(lines.rest(), drift)
@@ -111,28 +111,31 @@ def _lines_of_nothing(rows: Iterable[Row], drift: Wrong) -> None:
 
 
 class _Beside:
-    """Rows sorted by their first column, taken group by group beside others."""
+    """Rows of ``recovery_line``, taken recovery by recovery beside others."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = iter(rows)
         self._next = next(self._rows, None)
 
-    def _while(self, fits: Callable[[Any], bool]) -> Iterator[Row]:
-        while self._next is not None and fits(self._next[0]):
-            row, self._next = self._next, next(self._rows, None)
-            yield row
+    def before(self, recovery: str) -> Iterator[Row]:
+        """The rows of recoveries before this one."""
+        while self._next is not None and _before((self._next[0],), (recovery,)):
+            yield self._next
+            self._next = next(self._rows, None)
 
-    def before(self, key: str) -> Iterator[Row]:
-        """The rows before a key."""
-        return self._while(lambda other: _before((other,), (key,)))
-
-    def of(self, key: str) -> Iterator[Row]:
-        """The rows of a key."""
-        return self._while(lambda other: other == key)
+    def of(self, recovery: str) -> list[Any]:
+        """The lines of a recovery."""
+        lines = []
+        while self._next is not None and self._next[0] == recovery:
+            lines.append(self._next[1])
+            self._next = next(self._rows, None)
+        return lines
 
     def rest(self) -> Iterator[Row]:
         """All that is left."""
-        return self._while(lambda _: True)
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)
 
 
 def usage(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:

@@ -67,7 +67,7 @@ def open_store(
             writing = place.writing()
             try:
                 found = _origin(writing, place.name)
-                found = found or _create(writing, engine, whole_clock(clock), random, origin, tracks)
+                found = found or _create(writing, engine, whole_clock(clock), clock is None, random, origin, tracks)
             finally:
                 writing.close()
         except (Unavailable, Refused, CommitLost) as error:
@@ -98,7 +98,7 @@ def _has_tables(writing: Writing) -> bool:
 
 
 def _create(
-    writing: Any, engine: str, clock: Clock, random: Random, origin: str | None, tracks: Iterable[str]
+    writing: Any, engine: str, clock: Clock, own_clock: bool, random: Random, origin: str | None, tracks: Iterable[str]
 ) -> Origin:
     """Make the tables and write the first entry, unless somebody else just did."""
     from recovery_engine.log.tables import SCHEMA_VERSION, statements
@@ -118,7 +118,10 @@ def _create(
         log = random(16).hex()
         opened = Origin(log, origin or f"recovery-engine/{log}", tuple(sorted(tracks)), engine)
         group = Group(writing, opened, Policies(()), random, engine)
-        group.open_stream(ORGANISATION, clock())
+        now_us = clock()
+        if own_clock and dialect == "postgresql":
+            now_us = writing.now_us()
+        group.open_stream(ORGANISATION, now_us)
         execute(f"INSERT INTO recovery_schema (version, engine) VALUES ({SCHEMA_VERSION}, '{engine}')")
         writing.finish(group.inserts())
     except BaseException:

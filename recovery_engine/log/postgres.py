@@ -167,6 +167,10 @@ class PostgresDatabase(PostgresReading):
         failed = Unavailable if isinstance(error, self._driver.OperationalError) else Refused
         return failed(str(error).strip())
 
+    def now_us(self) -> int:
+        """The server's clock, in UTC microseconds."""
+        return int(self.connection.execute(_CLOCK).fetchone()[0])
+
     def tidy(self) -> None:
         """The rows that are dead stay until VACUUM takes them."""
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from datetime import date
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recovery_engine.errors import PolicyError
-from recovery_engine.log.book import Window
 from recovery_engine.log.calendar import window_first
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.findings import Wrong
 from recovery_engine.log.policies import FIRST_DAY, PolicyRow
 from recovery_engine.log.snapshot import Snapshot
+from recovery_engine.log.tally import Span
 from recovery_engine.policy.library import parse_policy
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import file_digest
@@ -24,13 +24,16 @@ class Budget(NamedTuple):
 
     line: str
     per: str
-    window: Window
+    span: Span
+    first: str
 
 
 class Terms:
     """A policy at hand, with what is asked of it again and again."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, spans: dict[tuple[Any, ...], Span]) -> None:
+        """*spans* are those of the other policies; one that is the same is taken from there."""
+        self._spans = spans
         self.policy, self.currency = policy, policy.currency
         days = policy.effective
         self.first_day = days.from_.isoformat() if days else FIRST_DAY
@@ -54,9 +57,9 @@ class Terms:
 
     def _on(self, day: date) -> Iterator[Budget]:
         for line in self.policy.budgets:
-            remedies = tuple(map(str, line.when.words.get("remedy", ())))
-            first = window_first(day, line.every).isoformat()
-            yield Budget(line.id, line.per, Window(first, remedies, self.currency))
+            named = (line.every, frozenset(map(str, line.when.words.get("remedy", ()))), self.currency)
+            span = self._spans.setdefault(named, Span(*named))
+            yield Budget(line.id, line.per, span, window_first(day, line.every).isoformat())
 
 
 class Register:
@@ -66,6 +69,7 @@ class Register:
         self._wrong = wrong
         self._rows: dict[tuple[str, str], PolicyRow] = {}
         self._spoilt: dict[tuple[str, str], str] = {}
+        self._spans: dict[tuple[Any, ...], Span] = {}
         self.by_digest: dict[str, Terms | None] = {}
         for values in snapshot.table("recovery_policy", "seq, digest, source"):
             self._read(PolicyRow(*values))
@@ -81,7 +85,7 @@ class Register:
         if problem:
             self._spoilt[key] = problem
         if policy is not None and self.by_digest.get(row.digest) is None:
-            self.by_digest[policy.digest] = Terms(policy)
+            self.by_digest[policy.digest] = Terms(policy, self._spans)
         self.by_digest.setdefault(row.digest, None)
 
     def loaded(self, entry: Entry) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from recovery_engine.log.book import EVER, Book, usage_rows
 from recovery_engine.log.calendar import business_day
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.projection import RecoveryState, case_subject
 from recovery_engine.log.register import Register, Terms
 from recovery_engine.log.replay import Replay
-from recovery_engine.log.tally import Tally
+from recovery_engine.log.tally import CaseRow, Tally
 from recovery_engine.model import GOODWILL, OWED
 
 
@@ -43,8 +42,8 @@ class Ruling:
             self.wrong(f"the policy {entry['policy'][:12]} was not in force there and then")
         if request.get("basis") == OWED and request.get("occurred_on", "") > entry["bday"]:
             self.wrong("`occurred_on` is after the day of the request")
-        self._usage(entry, terms, seen)
-        self._counts(entry, seen, request["remedy"], request["amount"])
+        case_rows = self._usage(entry, terms, seen)
+        self._counts(entry, seen.state, case_rows, request["remedy"], request["amount"])
         within = None
         if outcome == "escalate":
             within = terms.policy.escalation.answer_within.get(entry.get("to", ""))
@@ -64,8 +63,8 @@ class Ruling:
         if entry["role"] not in terms.policy.ladder or entry.get("second", entry["role"]) not in terms.policy.ladder:
             self.wrong("a role that the policy does not know")
             return
-        self._usage(entry, terms, seen)
-        self._counts(entry, seen, entry["remedy"], entry["amount"])
+        case_rows = self._usage(entry, terms, seen)
+        self._counts(entry, seen.state, case_rows, entry["remedy"], entry["amount"])
         escalation = terms.policy.escalation
         self._due(
             entry, escalation.fulfil_within if "counts" in entry else escalation.answer_within.get(entry["second"])
@@ -116,35 +115,30 @@ class Ruling:
 
     # --- usage ---
 
-    def _usage(self, entry: Entry, terms: Terms, seen: Seen) -> None:
-        """Compare what a deciding entry saw with the sums of the entries before it."""
+    def _usage(self, entry: Entry, terms: Terms, seen: Seen) -> list[CaseRow]:
+        """Compare what a deciding entry saw with the sums of the entries before it; what the case had."""
         state, used = seen.state, entry["usage"]
         subject = case_subject(state.case_id, state.receipt)
-        case = self._tally.book(subject, EVER)
-        case_rows = usage_rows(case)
+        case_rows, currencies = self._tally.case(subject)
         if used["case"] != case_rows:
             self.wrong(f"it saw {used['case']} on the case, and the entries before it come to {case_rows}")
-        if case is not None and case.currencies() - {terms.currency}:
+        if currencies - {terms.currency}:
             self.wrong("the case had another currency before")
         budget_rows = []
-        for line, per, window in terms.budgets(entry["bday"]):
-            of = _subject_of(per, seen, subject)
-            book = case if of == subject else self._tally.book(of, window.first)
-            if book is not None:
-                amount, times = book.used(window)
-                if amount or times:
-                    budget_rows.append([line, amount, times])
+        for line, per, span, first in terms.budgets(entry["bday"]):
+            amount, times = self._tally.used(_subject_of(per, seen, subject), span, first)
+            if amount or times:
+                budget_rows.append([line, amount, times])
         budget_rows.sort()
         if used["budgets"] != budget_rows:
             self.wrong(f"it saw {used['budgets']} in budgets, and the entries before it come to {budget_rows}")
+        return case_rows
 
-    def _counts(self, entry: Entry, seen: Seen, remedy: str, amount: int) -> None:
+    def _counts(self, entry: Entry, state: RecoveryState, case_rows: list[CaseRow], remedy: str, amount: int) -> None:
         counts = entry.get("counts")
         if counts is None:
             return
-        state = seen.state
-        case = self._tally.book(case_subject(state.case_id, state.receipt), EVER)
-        first = state.basis == GOODWILL and amount > 0 and not _counted(case)
+        first = state.basis == GOODWILL and amount > 0 and all(basis != GOODWILL for _, basis, _, _ in case_rows)
         expected = {
             "bday": entry["bday"],
             "remedy": remedy,
@@ -173,8 +167,3 @@ def _subject_of(per: str, seen: Seen, case: str) -> str:
     if per == "customer":
         return f"customer:{state.customer}" if state.customer else case
     return ORGANISATION
-
-
-def _counted(case: Book | None) -> bool:
-    """Whether the case had goodwill before, taken back or not."""
-    return case is not None and any(basis == GOODWILL for _, basis in case.by_remedy())

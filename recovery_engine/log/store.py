@@ -35,6 +35,8 @@ _FORGET_TEXTS = (
 )
 _FORGET_LINK = "DELETE FROM recovery_subject WHERE token = ?"
 
+_LAST_US = 253_402_300_799_999_999  # the end of the year 9999
+
 _WAITING, _TAKEN, _GIVEN_UP, _DONE = range(4)
 
 
@@ -60,7 +62,7 @@ def whole_clock(clock: Clock | None) -> Clock:
 
     def tell() -> int:
         now = (clock or host_clock)()
-        if type(now) is not int or now < 0:
+        if type(now) is not int or not 0 <= now <= _LAST_US:
             raise LogError(f"the clock says {now!r}", "it must tell UTC microseconds, as a whole number")
         return now
 
