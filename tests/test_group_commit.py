@@ -112,6 +112,34 @@ def test_a_customer_is_asked_for_and_forgotten_in_one_group(engine: RecoveryEngi
     assert rows(log_url, "SELECT recovery FROM recovery_personal") == [("r-2",)]
 
 
+def test_a_new_customer_of_several_requests_is_one_and_costs_one_commit(engine: RecoveryEngine, log_url: str) -> None:
+    database = engine._store._database
+    with patch.object(database, "finish", wraps=database.finish) as finish:
+        answers = together(engine, *asking(engine, *(ask(f"r-{n}", customer="K-1") for n in range(3))))
+    assert names(answers) == ["approve"] * 3
+    assert finish.call_count == 1
+    assert len({entry["request"]["customer"] for entry in entries(log_url, "decided")}) == 1
+
+
+def test_what_a_neighbour_just_told_of_a_person_is_erased_and_named(engine: RecoveryEngine, log_url: str) -> None:
+    engine.request(ask("r-0", customer="K-1", note="cold"))
+    answers = together(
+        engine,
+        *asking(engine, ask("r-1", customer="K-1", customer_name="Ann"), ask("r-2", customer="K-2", note="late")),
+        lambda: engine.forget("K-1", "asked for it"),
+    )
+    assert names(answers) == ["approve", "approve", "done"]
+    assert entries(log_url, "forgotten")[0]["fields"] == ["customer", "name", "note"]
+    assert rows(log_url, "SELECT recovery FROM recovery_personal") == [("r-2",)]
+
+
+def test_whoever_was_only_asked_for_in_vain_is_not_known(engine: RecoveryEngine) -> None:
+    answers = together(
+        engine, *asking(engine, ask("r-1", customer="K-1", role="nobody")), lambda: engine.forget("K-1", "asked for it")
+    )
+    assert names(answers) == ["InvalidRequest", "NotAllowed"]
+
+
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
