@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,22 @@ def test_what_is_put_aside_on_disk_comes_back(whole: str, forger: Forger, monkey
     assert verify(whole) == in_memory
     assert forger.verify() == wrong_in_memory
     assert wrong_in_memory.found > 10
+
+
+def test_what_is_put_aside_is_not_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shelf, "_CACHE_KIB", 1_000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shelved: shelf.Shelf[bytes] = shelf.Shelf(shelf.temporary_file(), "much", 1, 10)
+    before = _resident_mib()
+    for number in range(1_500):
+        shelved.put(f"k{number}", bytes(20_000))
+    assert sum(len(value) for _, value in shelved.items()) == 30_000_000
+    assert _resident_mib() - before < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def _resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def test_sums_are_those_of_a_plain_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Dictionaries larger than memory: what was not asked for lately lies in a temporary SQLite file.
 
-The file has no name and goes away with its connection, however the program ends.
+The file has no name any more, and goes away with its connection, however the program ends.
 """
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +17,18 @@ _MOST_SLOTS = 1 << 25
 
 
 def temporary_file() -> Any:
-    """A connection to an SQLite file of our own; SQLite keeps a small one in memory."""
-    connection = sqlite_module().connect("", isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=OFF")
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    connection.execute("BEGIN")
+    """A connection to an SQLite file of our own, in the folder for temporary files (TMPDIR)."""
+    # Not SQLite's own temporary file: how a driver was built may keep that in memory, however large it gets.
+    descriptor, path = tempfile.mkstemp(prefix="recovery-")
+    os.close(descriptor)
+    try:
+        connection = sqlite_module().connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        connection.execute("BEGIN EXCLUSIVE")
+    finally:
+        os.unlink(path)
     return connection
 
 

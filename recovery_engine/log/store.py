@@ -225,7 +225,12 @@ class Store:
         """The connection; a new one where the last was lost. Raises Unavailable."""
         if self._database is None:
             database = self._connect()
-            if (found := origin_in(database)) != self.origin:
+            try:
+                found = origin_in(database)
+            except database.errors() as error:
+                database.close()
+                raise Unavailable(str(error).strip()) from error
+            if found != self.origin:
                 database.close()
                 if found is None:
                     raise Unavailable("the log is gone")
