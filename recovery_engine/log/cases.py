@@ -20,37 +20,36 @@ class Facts(NamedTuple):
     values: list[Any]
 
 
-def _unpack(packed: bytes) -> Facts:
-    return Facts._make(orjson.loads(packed))
+# Packed at once: most cases are never asked about again, and bytes are no burden to the collector of garbage.
+def _packed(facts: Facts) -> bytes:
+    return orjson.dumps(tuple(facts))
 
 
 class Cases:
     """The facts of cases and receipts. *keys* is about how many of them there will be."""
 
     def __init__(self, file: Any, keys: int, most: int) -> None:
-        self._facts: Shelf[Facts] = Shelf(file, "cases", keys, most, lambda facts: orjson.dumps(tuple(facts)), _unpack)
+        self._facts: Shelf[bytes] = Shelf(file, "cases", keys, most)
         self._doubtful: list[tuple[str, Callable[[str], None], str]] = []
 
     def take(self, request: Entry, wrong: Callable[[str], None]) -> None:
         """Compare a request with those before it."""
         case, receipt, customer = request["case"], request.get("receipt"), request.get("customer")
         values = [request.get(name) for name in _OF_THE_CASE]
-        had = self._facts.get(f"case:{case}")
-        if had is not None and had.receipt != receipt:
-            wrong(_another("receipt", f"case:{case}"))
-        self._compare(f"case:{case}", had, Facts(receipt, [customer], values), _OF_THE_CASE, wrong)
+        self._compare(f"case:{case}", Facts(receipt, [customer], values), _OF_THE_CASE, wrong)
         if receipt is not None:
             values = [request.get(name) for name in _OF_THE_RECEIPT]
             customers: list[str | None] = [] if customer is None else [customer]
-            had = self._facts.get(f"receipt:{receipt}")
-            self._compare(f"receipt:{receipt}", had, Facts(receipt, customers, values), _OF_THE_RECEIPT, wrong)
+            self._compare(f"receipt:{receipt}", Facts(receipt, customers, values), _OF_THE_RECEIPT, wrong)
 
-    def _compare(
-        self, key: str, had: Facts | None, given: Facts, names: tuple[str, ...], wrong: Callable[[str], None]
-    ) -> None:
-        if had is None:
-            self._facts.put(key, given)
+    def _compare(self, key: str, given: Facts, names: tuple[str, ...], wrong: Callable[[str], None]) -> None:
+        packed = self._facts.get(key)
+        if packed is None:
+            self._facts.put(key, _packed(given))
             return
+        had = Facts._make(orjson.loads(packed))
+        if had.receipt != given.receipt:
+            wrong(_another("receipt", key))
         for customer in given.customers:
             for other in had.customers:
                 if other == customer:
@@ -66,7 +65,7 @@ class Cases:
         customers = [*had.customers, *[customer for customer in given.customers if customer not in had.customers]]
         values = [other if one is None else one for one, other in zip(had.values, given.values, strict=True)]
         if customers != had.customers or values != had.values:
-            self._facts.put(key, Facts(had.receipt, customers, values))
+            self._facts.put(key, _packed(Facts(had.receipt, customers, values)))
 
     def finish(self, forgotten: Container[str]) -> None:
         """Name the cases that went to another customer although the one before was not *forgotten*."""

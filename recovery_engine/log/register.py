@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from recovery_engine.errors import PolicyError
-from recovery_engine.log.calendar import window_first
+from recovery_engine.log.calendar import day_start_seconds, window_first
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.findings import Wrong
 from recovery_engine.log.policies import FIRST_DAY, PolicyRow
@@ -35,6 +35,7 @@ class Terms:
         """*spans* are those of the other policies; one that is the same is taken from there."""
         self._spans = spans
         self.policy, self.currency = policy, policy.currency
+        self.day_starts_s = day_start_seconds(policy.day_starts)
         days = policy.effective
         self.first_day = days.from_.isoformat() if days else FIRST_DAY
         self.last_day = days.until.isoformat() if days and days.until else None

@@ -1,9 +1,10 @@
 """What the policy has to say of an entry: its day, when it is due, the usage it saw, what it counts, the decision."""
 
 from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
-from recovery_engine.log.calendar import business_day
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.projection import RecoveryState, case_subject
 from recovery_engine.log.register import Register, Terms
@@ -17,6 +18,12 @@ class Seen(NamedTuple):
 
     state: RecoveryState
     employee: str
+
+
+@lru_cache(maxsize=1_000)
+def _day(number: int) -> str:
+    """A day, counted from 1970-01-01, in ISO form."""
+    return date.fromordinal(date(1970, 1, 1).toordinal() + number).isoformat()
 
 
 def _unheard(what: str) -> None:
@@ -104,7 +111,7 @@ class Ruling:
             return None
 
     def _day(self, entry: Entry, terms: Terms) -> None:
-        day = business_day(entry["at_us"], entry["utc_offset_s"], terms.policy.day_starts).isoformat()
+        day = _day((entry["at_us"] // 1_000_000 + entry["utc_offset_s"] - terms.day_starts_s) // 86_400)
         if entry["bday"] != day:
             self.wrong(f"the business day is {entry['bday']}, and by its time it is {day}")
 
