@@ -21,12 +21,12 @@ from benchmarks.raw_logs import NS_PER_S, hashing, sqlite3
 from benchmarks.recording import policy_text, requests
 from benchmarks.report import Row
 from recovery_engine import RecoveryEngine, verify
-from recovery_engine.log import chain
-from recovery_engine.log.anchors import reading
-from recovery_engine.log.chain import Chain
-from recovery_engine.log.snapshot import Snapshot
-from recovery_engine.log.steps import Request
-from recovery_engine.log.store import _Member
+from recovery_engine.log.proof.anchors import reading
+from recovery_engine.log.verification import chain
+from recovery_engine.log.verification.chain import Chain
+from recovery_engine.log.verification.snapshot import Snapshot
+from recovery_engine.log.writing.steps import Request
+from recovery_engine.log.writing.store import _Member
 
 MOST_X_CHAIN, MOST_X_ALL_BUT_REPLAY = 30.0, 100.0
 

@@ -26,7 +26,7 @@ from benchmarks.raw_logs import CALLERS, CONNECTIONS, NS_PER_S, Timed, file_syst
 from benchmarks.report import Row
 from benchmarks.timing import NS_PER_US
 from recovery_engine import Money, RecoveryEngine, RecoveryLog, RecoveryRequest, verify
-from recovery_engine.log import sqlite
+from recovery_engine.log.writing import sqlite
 from tests.databases import Server, fresh_database, shared_server
 
 ONE_CALLER = "SQLite, one caller"

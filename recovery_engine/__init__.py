@@ -47,15 +47,13 @@ from recovery_engine.whatif.examples import ExampleResult, never_decided, run_ex
 
 if TYPE_CHECKING:
     from recovery_engine.engine import Recorded, RecordedDecision, RecoveryEngine
-    from recovery_engine.log.anchors import Anchor, Lost, Reopened, read_anchor, read_vkeys
-    from recovery_engine.log.checkpoints import Keys, SignedCheckpoint, checkpoint, keygen
-    from recovery_engine.log.filters import Filter
-    from recovery_engine.log.group import LogReceipt
-    from recovery_engine.log.notes import NoteError
-    from recovery_engine.log.organisation import Forgotten
     from recovery_engine.log.projection import RecoveryState
-    from recovery_engine.log.proofs import Proven, check_proof, proof
-    from recovery_engine.log.queries import (
+    from recovery_engine.log.proof.anchors import Anchor, Lost, Reopened, read_anchor, read_vkeys
+    from recovery_engine.log.proof.checkpoints import Keys, SignedCheckpoint, checkpoint, keygen
+    from recovery_engine.log.proof.notes import NoteError
+    from recovery_engine.log.proof.proofs import Proven, check_proof, proof
+    from recovery_engine.log.reading.filters import Filter
+    from recovery_engine.log.reading.queries import (
         AuditRow,
         GrantReport,
         LogEntry,
@@ -66,51 +64,53 @@ if TYPE_CHECKING:
         Stratum,
         StreamHead,
     )
-    from recovery_engine.log.reading import RecoveryLog
-    from recovery_engine.log.rebuild import rebuild
-    from recovery_engine.log.story import RecoveryStory, Story, story_lines
-    from recovery_engine.log.verify import Finding, Head, Report, verify
+    from recovery_engine.log.reading.recovery_log import RecoveryLog
+    from recovery_engine.log.reading.story import RecoveryStory, Story, story_lines
+    from recovery_engine.log.verification.rebuild import rebuild
+    from recovery_engine.log.verification.verify import Finding, Head, Report, verify
+    from recovery_engine.log.writing.group import LogReceipt
+    from recovery_engine.log.writing.organisation import Forgotten
 
 # What keeps a log is imported when it is first asked for: whoever only decides need not wait for a database driver.
 _LATER = {
-    "Anchor": "log.anchors",
-    "AuditRow": "log.queries",
-    "Filter": "log.filters",
-    "Finding": "log.verify",
-    "Forgotten": "log.organisation",
-    "GrantReport": "log.queries",
-    "Head": "log.verify",
-    "Keys": "log.checkpoints",
-    "LogEntry": "log.queries",
-    "LogReceipt": "log.group",
-    "Lost": "log.anchors",
-    "NoteError": "log.notes",
-    "Part": "log.queries",
-    "PersonTotal": "log.queries",
-    "Proven": "log.proofs",
+    "Anchor": "log.proof.anchors",
+    "AuditRow": "log.reading.queries",
+    "Filter": "log.reading.filters",
+    "Finding": "log.verification.verify",
+    "Forgotten": "log.writing.organisation",
+    "GrantReport": "log.reading.queries",
+    "Head": "log.verification.verify",
+    "Keys": "log.proof.checkpoints",
+    "LogEntry": "log.reading.queries",
+    "LogReceipt": "log.writing.group",
+    "Lost": "log.proof.anchors",
+    "NoteError": "log.proof.notes",
+    "Part": "log.reading.queries",
+    "PersonTotal": "log.reading.queries",
+    "Proven": "log.proof.proofs",
     "Recorded": "engine",
     "RecordedDecision": "engine",
     "RecoveryEngine": "engine",
-    "RecoveryLog": "log.reading",
+    "RecoveryLog": "log.reading.recovery_log",
     "RecoveryState": "log.projection",
-    "RecoveryStory": "log.story",
-    "Reopened": "log.anchors",
-    "Report": "log.verify",
-    "Sample": "log.queries",
-    "SignedCheckpoint": "log.checkpoints",
-    "Stats": "log.queries",
-    "Story": "log.story",
-    "Stratum": "log.queries",
-    "StreamHead": "log.queries",
-    "check_proof": "log.proofs",
-    "checkpoint": "log.checkpoints",
-    "keygen": "log.checkpoints",
-    "proof": "log.proofs",
-    "read_anchor": "log.anchors",
-    "read_vkeys": "log.anchors",
-    "rebuild": "log.rebuild",
-    "story_lines": "log.story",
-    "verify": "log.verify",
+    "RecoveryStory": "log.reading.story",
+    "Reopened": "log.proof.anchors",
+    "Report": "log.verification.verify",
+    "Sample": "log.reading.queries",
+    "SignedCheckpoint": "log.proof.checkpoints",
+    "Stats": "log.reading.queries",
+    "Story": "log.reading.story",
+    "Stratum": "log.reading.queries",
+    "StreamHead": "log.reading.queries",
+    "check_proof": "log.proof.proofs",
+    "checkpoint": "log.proof.checkpoints",
+    "keygen": "log.proof.checkpoints",
+    "proof": "log.proof.proofs",
+    "read_anchor": "log.proof.anchors",
+    "read_vkeys": "log.proof.anchors",
+    "rebuild": "log.verification.rebuild",
+    "story_lines": "log.reading.story",
+    "verify": "log.verification.verify",
 }
 
 

@@ -11,17 +11,17 @@ from threading import TIMEOUT_MAX, Lock
 from typing import Any, Self, TypeVar
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, RecoveryError
-from recovery_engine.log.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
-from recovery_engine.log.creation import Place, open_store
 from recovery_engine.log.database import Reading
 from recovery_engine.log.entry import ORGANISATION
-from recovery_engine.log.group import LogReceipt, Random
-from recovery_engine.log.looks import OfCase, OfRecovery, PolicyNow, Streams
-from recovery_engine.log.organisation import AcceptClock, Forget, Forgotten, LoadPolicies
 from recovery_engine.log.projection import RecoveryState
+from recovery_engine.log.proof.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
 from recovery_engine.log.requests import reference_problems, request_problems, text_problems
-from recovery_engine.log.steps import Fulfil, Request, Step, Void
-from recovery_engine.log.store import Clock, Store
+from recovery_engine.log.writing.creation import Place, open_store
+from recovery_engine.log.writing.group import LogReceipt, Random
+from recovery_engine.log.writing.looks import OfCase, OfRecovery, PolicyNow, Streams
+from recovery_engine.log.writing.organisation import AcceptClock, Forget, Forgotten, LoadPolicies
+from recovery_engine.log.writing.steps import Fulfil, Request, Step, Void
+from recovery_engine.log.writing.store import Clock, Store
 from recovery_engine.model import NO_USAGE, Alternative, Decision, RecoveryRequest
 from recovery_engine.money import Money
 from recovery_engine.policy.library import read_policies

@@ -135,8 +135,8 @@ def assert_whole(database: str | Path) -> None:
     assert sorted(stored["recovery_usage"]) == sorted((*key, *sums) for key, sums in usage.items())
     assert all(sorted(versions) == list(range(1, len(versions) + 1)) for versions in touched.values())
     assert dict(stored["recovery_subject_lock"]) == {subject: len(versions) for subject, versions in touched.items()}
-    if find_spec("recovery_engine.log.verify"):
-        verify = import_module("recovery_engine.log.verify").verify
+    if find_spec("recovery_engine.log.verification.verify"):
+        verify = import_module("recovery_engine.log.verification.verify").verify
         findings = verify(database).findings
         assert not findings, findings
 

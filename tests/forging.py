@@ -10,14 +10,14 @@ from typing import Any
 import orjson
 from making_logs import anchors_of, make, signed
 
-from recovery_engine.log import register
-from recovery_engine.log.findings import Report
 from recovery_engine.log.merkle import frontier_bytes, grown, leaf_hash, root_of
 from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.rebuild import _insert, _projections
-from recovery_engine.log.shelf import temporary_file
-from recovery_engine.log.snapshot import Snapshot
-from recovery_engine.log.verify import examine, verify
+from recovery_engine.log.verification import register
+from recovery_engine.log.verification.findings import Report
+from recovery_engine.log.verification.rebuild import _insert, _projections
+from recovery_engine.log.verification.shelf import temporary_file
+from recovery_engine.log.verification.snapshot import Snapshot
+from recovery_engine.log.verification.verify import examine, verify
 
 Entry = dict[str, Any]
 

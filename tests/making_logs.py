@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from recovery_engine import Money, RecoveryEngine, RecoveryRequest
-from recovery_engine.log.anchors import Anchor
 from recovery_engine.log.book import EVER, usage_rows
 from recovery_engine.log.calendar import business_day, offset_s, zone_of
-from recovery_engine.log.checkpoints import checkpoint, keygen
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS
-from recovery_engine.log.findings import Report
-from recovery_engine.log.group import Group, Wanted
 from recovery_engine.log.projection import case_subject, implied_subjects
+from recovery_engine.log.proof.anchors import Anchor
+from recovery_engine.log.proof.checkpoints import checkpoint, keygen
+from recovery_engine.log.verification.findings import Report
+from recovery_engine.log.writing.group import Group, Wanted
 
 DAY_US = 86_400_000_000
 START_US = 1_795_000_000_000_000  # 2026-11-18T11:06:40Z

@@ -11,8 +11,10 @@ from databases import new_role, postgres_admin
 from small_logs import writing_engine
 
 from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, TamperedLog
-from recovery_engine.log import checkpoints
-from recovery_engine.log.anchors import (
+from recovery_engine.log.entry import decode
+from recovery_engine.log.opening import sqlite_module
+from recovery_engine.log.proof import checkpoints
+from recovery_engine.log.proof.anchors import (
     Anchor,
     Lost,
     Reopen,
@@ -23,11 +25,9 @@ from recovery_engine.log.anchors import (
     reading,
     require_anchored,
 )
-from recovery_engine.log.checkpoints import checkpoint, keygen
-from recovery_engine.log.entry import decode
-from recovery_engine.log.notes import NoteError, split_notes
-from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.proofs import check_proof, proof
+from recovery_engine.log.proof.checkpoints import checkpoint, keygen
+from recovery_engine.log.proof.notes import NoteError, split_notes
+from recovery_engine.log.proof.proofs import check_proof, proof
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from recovery_cli.commands import log as log_group
 from recovery_cli.commands.log import report
 from recovery_cli.main import cli
 from recovery_engine import Filter, RecoveryLog
-from recovery_engine.log.filters import _FIXED
+from recovery_engine.log.reading.filters import _FIXED
 
 pytestmark = pytest.mark.slow
 

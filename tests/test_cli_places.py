@@ -13,7 +13,8 @@ from recovery_cli import main, render
 from recovery_cli.commands import doctor
 from recovery_cli.main import cli
 from recovery_engine import shipped_policies
-from recovery_engine.log import opening, sqlite
+from recovery_engine.log import opening
+from recovery_engine.log.writing import sqlite
 
 pytestmark = pytest.mark.slow
 

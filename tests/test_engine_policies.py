@@ -8,7 +8,7 @@ import pytest
 from engines import DAY, HOUR, POLICY, SECOND, START, Clock, ask, assert_whole, connected, entries, opened, rows
 
 from recovery_engine import LogError, Outcome, PolicyError, RecoveryEngine, parse_policy
-from recovery_engine.log import store
+from recovery_engine.log.writing import store
 from recovery_engine.policy.source import file_digest
 
 KIND = POLICY.replace("100, 250, 500", "1000, 2500, 5000")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from forging import Entry, Forger, Original, remembered
 
-from recovery_engine.log import register
+from recovery_engine.log.verification import register
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import pytest
 from forging import Entry, Forger, Original, first, remembered
 from making_logs import DAY_US
 
-from recovery_engine.log import register
 from recovery_engine.log.entry import SEMANTICS
-from recovery_engine.log.verify import verify
+from recovery_engine.log.verification import register
+from recovery_engine.log.verification.verify import verify
 
 pytestmark = pytest.mark.slow
 

@@ -24,9 +24,9 @@ from engines import (
 )
 
 from recovery_engine import LogError, RecoveryEngine, StoreBusy
-from recovery_engine.log import postgres, sqlite, store
-from recovery_engine.log.group import Group, Wanted
-from recovery_engine.log.sqlite import SqliteDatabase
+from recovery_engine.log.writing import postgres, sqlite, store
+from recovery_engine.log.writing.group import Group, Wanted
+from recovery_engine.log.writing.sqlite import SqliteDatabase
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, select
 
 from recovery_engine import LogError
-from recovery_engine.log import sqlite
 from recovery_engine.log.opening import sqlite_module, sqlite_path
 from recovery_engine.log.tables import SCHEMA_VERSION, include_object, metadata
+from recovery_engine.log.writing import sqlite
 
 pytestmark = pytest.mark.slow
 

@@ -19,11 +19,11 @@ from small_logs import POLICY, TOKEN, microseconds, small_log, writing_engine
 from sqlalchemy import text
 
 from recovery_engine import InvalidRequest, LogError, Money, RecoveryEngine, RecoveryRequest
-from recovery_engine.log.filters import Filter
 from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.reading import RecoveryLog
+from recovery_engine.log.reading.filters import Filter
+from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.tables import metadata
-from recovery_engine.log.verify import verify
+from recovery_engine.log.verification.verify import verify
 from recovery_engine.log.views import AUDIT, ENTRY
 
 pytestmark = pytest.mark.slow

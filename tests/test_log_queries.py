@@ -17,10 +17,10 @@ from small_logs import TOKEN, SmallLog, microseconds, small_log, writing_engine
 from sqlalchemy import text
 
 from recovery_engine import InvalidRequest, LogError, Money
-from recovery_engine.log.filters import Filter
 from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.queries import AuditRow, recoveries
-from recovery_engine.log.reading import RecoveryLog
+from recovery_engine.log.reading.filters import Filter
+from recovery_engine.log.reading.queries import AuditRow, recoveries
+from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.tables import metadata
 
 SCALE = int(environ.get("RECOVERY_TEST_SCALE", "1"))

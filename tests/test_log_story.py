@@ -10,8 +10,8 @@ from small_logs import SmallLog, small_log, writing_engine
 from sqlalchemy import text
 
 from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, TamperedLog
-from recovery_engine.log.reading import RecoveryLog
-from recovery_engine.log.story import story_lines
+from recovery_engine.log.reading.recovery_log import RecoveryLog
+from recovery_engine.log.reading.story import story_lines
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recovery_engine import RecoveryError
 from recovery_engine.log.merkle import EMPTY_ROOT, grown, inclusion_proof, leaf_hash, root_of
-from recovery_engine.log.notes import (
+from recovery_engine.log.proof.notes import (
     Checkpoint,
     NoteError,
     Proof,

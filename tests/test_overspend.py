@@ -16,9 +16,9 @@ import pytest
 from engines import POLICY, ask, assert_whole, opened, rows
 
 from recovery_engine import StoreBusy
-from recovery_engine.log import postgres
-from recovery_engine.log.postgres import PostgresDatabase
-from recovery_engine.log.sqlite import SqliteDatabase
+from recovery_engine.log.writing import postgres
+from recovery_engine.log.writing.postgres import PostgresDatabase
+from recovery_engine.log.writing.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,8 @@ from engines import POLICY, ask, assert_whole, entries, names, opened, rows, tog
 from proxy import Proxy
 
 from recovery_engine import LogError, NotAllowed, OutcomeUnknown, RecoveryError, StoreBusy
-from recovery_engine.log import sqlite, store
 from recovery_engine.log.opening import sqlite_module
+from recovery_engine.log.writing import sqlite, store
 from tests.faulty_disk import Disk, faults
 from tests.powerloss import Files, Record, record, restored, states
 

@@ -14,10 +14,10 @@ import pytest
 from forging import Forger, Original, first, remembered
 
 from recovery_engine import LogError
-from recovery_engine.log import register
-from recovery_engine.log.anchors import Anchor
+from recovery_engine.log.proof.anchors import Anchor
 from recovery_engine.log.tables import PROJECTIONS, metadata
-from recovery_engine.log.verify import verify
+from recovery_engine.log.verification import register
+from recovery_engine.log.verification.verify import verify
 
 pytestmark = pytest.mark.slow
 

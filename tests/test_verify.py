@@ -14,15 +14,16 @@ from forging import Forger, remembered
 from making_logs import FIRST, Making, anchors_of, asked, made, make, signed
 
 from recovery_engine import LogError, Money, TamperedLog
-from recovery_engine.log import findings, fold, group, register, shelf, tally
-from recovery_engine.log import verify as verifying
-from recovery_engine.log.anchors import Anchor
 from recovery_engine.log.book import UsageKey
 from recovery_engine.log.entry import KINDS, SEMANTICS
-from recovery_engine.log.findings import Report
-from recovery_engine.log.rebuild import rebuild
+from recovery_engine.log.proof.anchors import Anchor
 from recovery_engine.log.tables import PROJECTIONS, metadata
-from recovery_engine.log.verify import verify
+from recovery_engine.log.verification import findings, fold, register, shelf, tally
+from recovery_engine.log.verification import verify as verifying
+from recovery_engine.log.verification.findings import Report
+from recovery_engine.log.verification.rebuild import rebuild
+from recovery_engine.log.verification.verify import verify
+from recovery_engine.log.writing import group
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,7 @@ def test_without_replay_no_decision_is_made_again(whole: str) -> None:
 
 
 def test_progress_is_told_to_the_end(whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery_engine.log.merge._TOLD_EVERY", 10)
+    monkeypatch.setattr("recovery_engine.log.verification.merge._TOLD_EVERY", 10)
     told: list[tuple[int, int]] = []
     report = verify(whole, progress=lambda done, total: told.append((done, total)))
     assert told == [*((done, report.entries) for done in range(10, report.entries, 10)), (report.entries,) * 2]

@@ -6,9 +6,9 @@ Entries that touch the same subject number themselves: [subject, version]. A str
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from recovery_engine.log.chain import Chain, Link
-from recovery_engine.log.shelf import Shelf
-from recovery_engine.log.snapshot import Progress
+from recovery_engine.log.verification.chain import Chain, Link
+from recovery_engine.log.verification.shelf import Shelf
+from recovery_engine.log.verification.snapshot import Progress
 
 Take = Callable[[Chain, Link], None]
 """Takes the next entry of a stream."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from recovery_engine.log.entry import Entry
-from recovery_engine.log.shelf import Shelf
+from recovery_engine.log.verification.shelf import Shelf
 
 _OF_THE_CASE = ("bill", "occurred_on", "category", "severity", "currency")
 _OF_THE_RECEIPT = ("bill", "currency")

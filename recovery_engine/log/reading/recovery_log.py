@@ -10,14 +10,14 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
-from recovery_engine.log import export as exports
-from recovery_engine.log import queries
-from recovery_engine.log import story as stories
-from recovery_engine.log.export import Format, Progress, What
-from recovery_engine.log.filters import EVERYTHING, Filter
 from recovery_engine.log.opening import database_problems, reader, shown
-from recovery_engine.log.queries import AuditRow, GrantReport, LogEntry, Sample, Stats, StreamHead
-from recovery_engine.log.story import Story
+from recovery_engine.log.reading import export as exports
+from recovery_engine.log.reading import queries
+from recovery_engine.log.reading import story as stories
+from recovery_engine.log.reading.export import Format, Progress, What
+from recovery_engine.log.reading.filters import EVERYTHING, Filter
+from recovery_engine.log.reading.queries import AuditRow, GrantReport, LogEntry, Sample, Stats, StreamHead
+from recovery_engine.log.reading.story import Story
 from recovery_engine.money import Money
 
 Row = TypeVar("Row")

@@ -18,9 +18,9 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from recovery_engine.errors import InvalidRequest, LogError, did_you_mean
-from recovery_engine.log.filters import EVERYTHING, STATE, Filter, conditions
 from recovery_engine.log.opening import sqlite_module
-from recovery_engine.log.queries import dialect_of, in_order, streamed
+from recovery_engine.log.reading.filters import EVERYTHING, STATE, Filter, conditions
+from recovery_engine.log.reading.queries import dialect_of, in_order, streamed
 from recovery_engine.log.tables import metadata, statements
 from recovery_engine.log.views import AUDIT, DAY, ENTRY, LOCAL, MONEY, NUMBER, TEXT, TIME, Shown, view_statements
 from recovery_engine.policy.reading import UNKNOWN_WORD, problem

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from recovery_engine.errors import LogError, TamperedLog
-from recovery_engine.log.anchors import reading
-from recovery_engine.log.creation import place_of
 from recovery_engine.log.database import COLUMNS, Row, Unavailable
-from recovery_engine.log.findings import Report
 from recovery_engine.log.merkle import frontier_bytes
 from recovery_engine.log.opening import database_problems
-from recovery_engine.log.shelf import temporary_file
-from recovery_engine.log.snapshot import Progress, Snapshot
-from recovery_engine.log.verify import Examined, compare_projections, examine
+from recovery_engine.log.proof.anchors import reading
+from recovery_engine.log.verification.findings import Report
+from recovery_engine.log.verification.shelf import temporary_file
+from recovery_engine.log.verification.snapshot import Progress, Snapshot
+from recovery_engine.log.verification.verify import Examined, compare_projections, examine
+from recovery_engine.log.writing.creation import place_of
 
 _AT_ONCE = 1_000
 

@@ -13,13 +13,13 @@ from sqlalchemy import Connection, or_, select
 
 from recovery_engine.errors import LogError, RecoveryError, TamperedLog
 from recovery_engine.log.book import usage_of
-from recovery_engine.log.deciding import decided
 from recovery_engine.log.entry import Entry, decode
-from recovery_engine.log.filters import STATE, Filter, alike
 from recovery_engine.log.policies import InForce, Policies, PolicyRow
-from recovery_engine.log.queries import AuditRow, recoveries
+from recovery_engine.log.reading.filters import STATE, Filter, alike
+from recovery_engine.log.reading.queries import AuditRow, recoveries
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.tables import metadata
+from recovery_engine.log.writing.deciding import decided
 from recovery_engine.model import OWED, PolicyRef, Reason, Rung
 from recovery_engine.money import Money
 from recovery_engine.phrases import in_words, proof_in_words

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, select
 
 from recovery_engine.errors import LogError, TamperedLog
 from recovery_engine.log.entry import ORGANISATION, decode
-from recovery_engine.log.group import Group, LogReceipt, Wanted
-from recovery_engine.log.notes import Checkpoint, NoteError, parse_checkpoint, split_notes, verify
 from recovery_engine.log.opening import database_problems, reader, shown
+from recovery_engine.log.proof.notes import Checkpoint, NoteError, parse_checkpoint, split_notes, verify
 from recovery_engine.log.tables import metadata
+from recovery_engine.log.writing.group import Group, LogReceipt, Wanted
 
 _LOG = metadata.tables["recovery_log"]
 _VERIFY = "run `recovery log verify`"

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from recovery_engine.log.cases import Cases
 from recovery_engine.log.entry import ORGANISATION, Entry, decode
 from recovery_engine.log.projection import (
     FOLLOWS,
@@ -15,12 +14,13 @@ from recovery_engine.log.projection import (
     lines_of,
     state_after,
 )
-from recovery_engine.log.register import Register
-from recovery_engine.log.replay import Replay
-from recovery_engine.log.ruling import Ruling, Seen
-from recovery_engine.log.shelf import Shelf
-from recovery_engine.log.snapshot import Snapshot
-from recovery_engine.log.tally import Tally
+from recovery_engine.log.verification.cases import Cases
+from recovery_engine.log.verification.register import Register
+from recovery_engine.log.verification.replay import Replay
+from recovery_engine.log.verification.ruling import Ruling, Seen
+from recovery_engine.log.verification.shelf import Shelf
+from recovery_engine.log.verification.snapshot import Snapshot
+from recovery_engine.log.verification.tally import Tally
 
 Wrong = Callable[[str], None]
 """Told what is wrong with the entry at hand."""

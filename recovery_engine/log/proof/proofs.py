@@ -7,11 +7,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from recovery_engine.errors import LogError, TamperedLog
-from recovery_engine.log.anchors import origin_of, placed, reading, text_of
-from recovery_engine.log.checkpoints import leaves_of
 from recovery_engine.log.entry import Entry, decode
 from recovery_engine.log.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from recovery_engine.log.notes import (
+from recovery_engine.log.proof.anchors import origin_of, placed, reading, text_of
+from recovery_engine.log.proof.checkpoints import leaves_of
+from recovery_engine.log.proof.notes import (
     NoteError,
     parse_checkpoint,
     parse_proof,

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.projection import RecoveryState, case_subject
-from recovery_engine.log.register import Register, Terms
-from recovery_engine.log.replay import Replay
-from recovery_engine.log.tally import CaseRow, Tally
+from recovery_engine.log.verification.register import Register, Terms
+from recovery_engine.log.verification.replay import Replay
+from recovery_engine.log.verification.tally import CaseRow, Tally
 from recovery_engine.model import GOODWILL, OWED
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from recovery_engine.errors import PolicyError
 from recovery_engine.log.calendar import day_start_seconds, window_first
 from recovery_engine.log.entry import ORGANISATION, Entry
-from recovery_engine.log.findings import Wrong
 from recovery_engine.log.policies import FIRST_DAY, PolicyRow
-from recovery_engine.log.snapshot import Snapshot
-from recovery_engine.log.tally import Span
+from recovery_engine.log.verification.findings import Wrong
+from recovery_engine.log.verification.snapshot import Snapshot
+from recovery_engine.log.verification.tally import Span
 from recovery_engine.policy.library import parse_policy
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import file_digest

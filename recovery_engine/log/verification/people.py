@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from recovery_engine.log.comparison import keyed, side_by_side
 from recovery_engine.log.entry import ORGANISATION
-from recovery_engine.log.findings import Wrong
-from recovery_engine.log.fold import Committed, Fold
 from recovery_engine.log.personal import opens
-from recovery_engine.log.snapshot import Row, Snapshot
+from recovery_engine.log.verification.comparison import keyed, side_by_side
+from recovery_engine.log.verification.findings import Wrong
+from recovery_engine.log.verification.fold import Committed, Fold
+from recovery_engine.log.verification.snapshot import Row, Snapshot
 
 
 def texts(snapshot: Snapshot, fold: Fold, wrong: Wrong) -> None:

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 from recovery_engine.errors import LogError
 from recovery_engine.log.database import CommitLost, Reading, Refused, Unavailable, Writing
 from recovery_engine.log.entry import ORGANISATION
-from recovery_engine.log.group import Group, Origin, Random
 from recovery_engine.log.opening import database_problems, schema_problem, shown, sqlite_module, sqlite_path
 from recovery_engine.log.policies import Policies
-from recovery_engine.log.postgres import PostgresDatabase, PostgresReading
-from recovery_engine.log.postgres import connect as connect_postgres
-from recovery_engine.log.sqlite import SqliteDatabase, SqliteReading
-from recovery_engine.log.store import Clock, Store, origin_in, whole_clock
+from recovery_engine.log.writing.group import Group, Origin, Random
+from recovery_engine.log.writing.postgres import PostgresDatabase, PostgresReading
+from recovery_engine.log.writing.postgres import connect as connect_postgres
+from recovery_engine.log.writing.sqlite import SqliteDatabase, SqliteReading
+from recovery_engine.log.writing.store import Clock, Store, origin_in, whole_clock
 
 _VERSION = "SELECT version FROM recovery_schema"
 _CREATING = 7_021_917_355  # any number: what PostgreSQL locks while the tables are made

@@ -10,10 +10,10 @@ from recovery_engine.decide import decide
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError
 from recovery_engine.log.book import usage_of
 from recovery_engine.log.entry import ORGANISATION, Entry
-from recovery_engine.log.group import CaseRow
 from recovery_engine.log.policies import InForce, Policies
 from recovery_engine.log.projection import case_subject
 from recovery_engine.log.requests import CASE_HAS_ANOTHER
+from recovery_engine.log.writing.group import CaseRow
 from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, RecoveryRequest, Rung, Usage
 from recovery_engine.money import format_minor
 from recovery_engine.policy.reading import ILL_TYPED, problem

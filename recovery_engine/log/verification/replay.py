@@ -6,10 +6,10 @@ from typing import Any
 from recovery_engine.decide import decide
 from recovery_engine.errors import InvalidRequest, PolicyError
 from recovery_engine.log.book import usage_of
-from recovery_engine.log.deciding import verdict
 from recovery_engine.log.entry import SEMANTICS, Entry
-from recovery_engine.log.register import Register, Terms
 from recovery_engine.log.requests import request_from
+from recovery_engine.log.verification.register import Register, Terms
+from recovery_engine.log.writing.deciding import verdict
 from recovery_engine.model import FAULT, OWED, Decision, Outcome
 from recovery_engine.policy.schema import Policy
 

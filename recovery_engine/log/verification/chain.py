@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from recovery_engine.log.entry import NO_LEAF, Entry, decode, problems
 from recovery_engine.log.merkle import grown, root_of
-from recovery_engine.log.snapshot import LOWEST, Row, Snapshot
+from recovery_engine.log.verification.snapshot import LOWEST, Row, Snapshot
 
 Wrong = Callable[[int | None, str], None]
 """Told what is wrong with the entry at a seq."""

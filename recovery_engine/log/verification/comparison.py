@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recovery_engine.log.chain import Chain
 from recovery_engine.log.database import COLUMNS
-from recovery_engine.log.findings import Wrong
-from recovery_engine.log.fold import Fold
 from recovery_engine.log.merkle import frontier_bytes
 from recovery_engine.log.projection import RecoveryState
-from recovery_engine.log.snapshot import Row, Snapshot
+from recovery_engine.log.verification.chain import Chain
+from recovery_engine.log.verification.findings import Wrong
+from recovery_engine.log.verification.fold import Fold
+from recovery_engine.log.verification.snapshot import Row, Snapshot
 
 Key = tuple[Any, ...]
 

@@ -11,7 +11,12 @@ from unicodedata import normalize
 from recovery_engine.errors import IdempotencyConflict, InvalidRequest, NotAllowed
 from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.calendar import business_day, offset_s, zone_of
-from recovery_engine.log.deciding import (
+from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
+from recovery_engine.log.personal import commitment
+from recovery_engine.log.policies import InForce
+from recovery_engine.log.projection import FOLLOWS, RecoveryState, case_subject, implied_subjects, subjects_of
+from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, personal_of
+from recovery_engine.log.writing.deciding import (
     another_value,
     budget_subject,
     counted_before,
@@ -20,12 +25,7 @@ from recovery_engine.log.deciding import (
     stored_decision,
     verdict,
 )
-from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
-from recovery_engine.log.group import Earlier, Group, LogReceipt, Wanted
-from recovery_engine.log.personal import commitment
-from recovery_engine.log.policies import InForce
-from recovery_engine.log.projection import FOLLOWS, RecoveryState, case_subject, implied_subjects, subjects_of
-from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, personal_of
+from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.model import GOODWILL, Decision, Outcome, RecoveryRequest
 from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import Policy

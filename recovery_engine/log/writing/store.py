@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from recovery_engine.errors import LogError, OutcomeUnknown, RecoveryError, StoreBusy
 from recovery_engine.log.database import CommitLost, Reading, Refused, Row, Unavailable, Writing
 from recovery_engine.log.entry import ORGANISATION, decode
-from recovery_engine.log.group import Group, Moved, Origin, Random, Reads, Wanted
 from recovery_engine.log.policies import Policies
-from recovery_engine.log.steps import Step
+from recovery_engine.log.writing.group import Group, Moved, Origin, Random, Reads, Wanted
+from recovery_engine.log.writing.steps import Step
 
 Answer = TypeVar("Answer")
 Clock = Callable[[], int]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, NotAllowed, PolicyError
 from recovery_engine.log.entry import ORGANISATION, REFERENCE, Entry
-from recovery_engine.log.group import Group, LogReceipt, Wanted
 from recovery_engine.log.policies import FIRST_DAY, Policies, PolicyRow
+from recovery_engine.log.writing.group import Group, LogReceipt, Wanted
 from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import Policy, canonical
 from recovery_engine.policy.source import file_digest

@@ -1,7 +1,7 @@
 """What only looks: nothing is locked, nothing is written."""
 
-from recovery_engine.log.group import Group, Wanted
 from recovery_engine.log.projection import RecoveryState
+from recovery_engine.log.writing.group import Group, Wanted
 from recovery_engine.policy.schema import Policy
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from recovery_engine.log.anchors import Anchor
-from recovery_engine.log.chain import Chain
-from recovery_engine.log.findings import Wrong
 from recovery_engine.log.merkle import EMPTY_ROOT
-from recovery_engine.log.notes import NoteError, parse_checkpoint, stream_origin
-from recovery_engine.log.notes import verify as verify_note
-from recovery_engine.log.snapshot import Snapshot
+from recovery_engine.log.proof.anchors import Anchor
+from recovery_engine.log.proof.notes import NoteError, parse_checkpoint, stream_origin
+from recovery_engine.log.proof.notes import verify as verify_note
+from recovery_engine.log.verification.chain import Chain
+from recovery_engine.log.verification.findings import Wrong
+from recovery_engine.log.verification.snapshot import Snapshot
 
 _CHECKPOINTS = (
     "SELECT c.stream, c.size, c.root, c.note, l.root FROM recovery_checkpoint c "

@@ -14,7 +14,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from recovery_engine.errors import LogError, StoreBusy, TamperedLog
-from recovery_engine.log.anchors import (
+from recovery_engine.log.database import CommitLost, Row, Unavailable
+from recovery_engine.log.merkle import EMPTY_ROOT, Leaves, grown, root_of
+from recovery_engine.log.opening import database_problems
+from recovery_engine.log.proof.anchors import (
     RESTORED,
     Lost,
     Signed,
@@ -26,15 +29,20 @@ from recovery_engine.log.anchors import (
     text_of,
     why,
 )
-from recovery_engine.log.creation import place_of
-from recovery_engine.log.database import CommitLost, Row, Unavailable
-from recovery_engine.log.export import whole_file
-from recovery_engine.log.merkle import EMPTY_ROOT, Leaves, grown, root_of
-from recovery_engine.log.notes import MAX_SIZE, Checkpoint, generate_key, join_notes, sign, stream_origin, verifier_key
-from recovery_engine.log.opening import database_problems
-from recovery_engine.log.queries import StreamHead, heads, streamed
-from recovery_engine.log.snapshot import Progress
+from recovery_engine.log.proof.notes import (
+    MAX_SIZE,
+    Checkpoint,
+    generate_key,
+    join_notes,
+    sign,
+    stream_origin,
+    verifier_key,
+)
+from recovery_engine.log.reading.export import whole_file
+from recovery_engine.log.reading.queries import StreamHead, heads, streamed
 from recovery_engine.log.tables import metadata
+from recovery_engine.log.verification.snapshot import Progress
+from recovery_engine.log.writing.creation import place_of
 
 Told = Callable[[int], None]
 """Takes how many more entries are done."""

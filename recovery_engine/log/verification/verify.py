@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from recovery_engine.errors import RecoveryError
-from recovery_engine.log import comparison, people, signed
-from recovery_engine.log.anchors import Anchor, reading
-from recovery_engine.log.chain import Chain, Link
 from recovery_engine.log.entry import ORGANISATION
-from recovery_engine.log.findings import Finding, Findings, Head, Report, Wrong
-from recovery_engine.log.fold import Fold
-from recovery_engine.log.merge import Merge
-from recovery_engine.log.register import Register
-from recovery_engine.log.replay import Replay
-from recovery_engine.log.shelf import temporary_file
-from recovery_engine.log.snapshot import Progress, Snapshot
+from recovery_engine.log.proof.anchors import Anchor, reading
+from recovery_engine.log.verification import comparison, people, signed
+from recovery_engine.log.verification.chain import Chain, Link
+from recovery_engine.log.verification.findings import Finding, Findings, Head, Report, Wrong
+from recovery_engine.log.verification.fold import Fold
+from recovery_engine.log.verification.merge import Merge
+from recovery_engine.log.verification.register import Register
+from recovery_engine.log.verification.replay import Replay
+from recovery_engine.log.verification.shelf import temporary_file
+from recovery_engine.log.verification.snapshot import Progress, Snapshot
 
 __all__ = ["Examined", "Finding", "Head", "Report", "compare_projections", "examine", "verify"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recovery_engine.log.book import EVER, UsageKey
-from recovery_engine.log.shelf import slots_for
+from recovery_engine.log.verification.shelf import slots_for
 from recovery_engine.model import GOODWILL
 
 _MOST_SUMS = 40_000

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, case, func, literal_column, select
 
 from recovery_engine.errors import InvalidRequest, TamperedLog, did_you_mean
-from recovery_engine.log.filters import EVERYTHING, STATE, Condition, Filter, conditions
 from recovery_engine.log.merkle import frontier_from, root_of
+from recovery_engine.log.reading.filters import EVERYTHING, STATE, Condition, Filter, conditions
 from recovery_engine.log.tables import metadata
 from recovery_engine.log.views import LINES, Dialect
 from recovery_engine.money import Money
