@@ -22,6 +22,7 @@ from recovery_engine.model import (
     Decision,
     Flip,
     Outcome,
+    OwnLimit,
     PolicyRef,
     Reason,
     RecoveryRequest,
@@ -44,9 +45,10 @@ from recovery_engine.seats import matcher_in_service
 from recovery_engine.version import __version__
 from recovery_engine.whatif.card import Card, CardSection, CardTable, authority_card
 from recovery_engine.whatif.examples import ExampleResult, never_decided, run_examples
+from recovery_engine.workflow import Delegation
 
 if TYPE_CHECKING:
-    from recovery_engine.engine import Recorded, RecordedDecision, RecoveryEngine
+    from recovery_engine.engine import RecoveryEngine
     from recovery_engine.log.projection import RecoveryState
     from recovery_engine.log.proof.anchors import Anchor, Lost, Reopened, read_anchor, read_vkeys
     from recovery_engine.log.proof.checkpoints import Keys, SignedCheckpoint, checkpoint, keygen
@@ -70,11 +72,23 @@ if TYPE_CHECKING:
     from recovery_engine.log.verification.verify import Finding, Head, Report, verify
     from recovery_engine.log.writing.group import LogReceipt
     from recovery_engine.log.writing.organisation import Forgotten
+    from recovery_engine.log.writing.recorded import (
+        Before,
+        Exchange,
+        Promised,
+        Recorded,
+        RecordedDecision,
+        RecordedDelegation,
+        Ticked,
+        Waiting,
+    )
 
 # What keeps a log is imported when it is first asked for: whoever only decides need not wait for a database driver.
 _LATER = {
     "Anchor": "log.proof.anchors",
     "AuditRow": "log.reading.queries",
+    "Before": "log.writing.recorded",
+    "Exchange": "log.writing.recorded",
     "Filter": "log.reading.filters",
     "Finding": "log.verification.verify",
     "Forgotten": "log.writing.organisation",
@@ -87,9 +101,11 @@ _LATER = {
     "NoteError": "log.proof.notes",
     "Part": "log.reading.queries",
     "PersonTotal": "log.reading.queries",
+    "Promised": "log.writing.recorded",
     "Proven": "log.proof.proofs",
-    "Recorded": "engine",
-    "RecordedDecision": "engine",
+    "Recorded": "log.writing.recorded",
+    "RecordedDecision": "log.writing.recorded",
+    "RecordedDelegation": "log.writing.recorded",
     "RecoveryEngine": "engine",
     "RecoveryLog": "log.reading.recovery_log",
     "RecoveryState": "log.projection",
@@ -102,6 +118,8 @@ _LATER = {
     "Story": "log.reading.story",
     "Stratum": "log.reading.queries",
     "StreamHead": "log.reading.queries",
+    "Ticked": "log.writing.recorded",
+    "Waiting": "log.writing.recorded",
     "check_proof": "log.proof.proofs",
     "checkpoint": "log.proof.checkpoints",
     "keygen": "log.proof.checkpoints",
@@ -127,12 +145,15 @@ __all__ = [
     "Alternative",
     "Anchor",
     "AuditRow",
+    "Before",
     "Card",
     "CardSection",
     "CardTable",
     "Decision",
+    "Delegation",
     "Diagnostic",
     "ExampleResult",
+    "Exchange",
     "Filter",
     "Finding",
     "Flip",
@@ -151,16 +172,19 @@ __all__ = [
     "NoteError",
     "Outcome",
     "OutcomeUnknown",
+    "OwnLimit",
     "Part",
     "PersonTotal",
     "Policy",
     "PolicyError",
     "PolicyLibrary",
     "PolicyRef",
+    "Promised",
     "Proven",
     "Reason",
     "Recorded",
     "RecordedDecision",
+    "RecordedDelegation",
     "RecoveryEngine",
     "RecoveryError",
     "RecoveryLog",
@@ -178,8 +202,10 @@ __all__ = [
     "Stratum",
     "StreamHead",
     "TamperedLog",
+    "Ticked",
     "Usage",
     "Used",
+    "Waiting",
     "__version__",
     "authority_card",
     "check_policy",

@@ -5,57 +5,55 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import TIMEOUT_MAX, Lock
 from typing import Any, Self, TypeVar
 
-from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, RecoveryError
+from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, NotAllowed, RecoveryError, did_you_mean
 from recovery_engine.log.database import Reading
 from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.proof.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
 from recovery_engine.log.requests import reference_problems, request_problems, text_problems
+from recovery_engine.log.writing.approving import Approve, Silent
 from recovery_engine.log.writing.creation import Place, open_store
+from recovery_engine.log.writing.delegating import Delegate, Revoke
 from recovery_engine.log.writing.group import LogReceipt, Random
-from recovery_engine.log.writing.looks import OfCase, OfRecovery, PolicyNow, Streams
+from recovery_engine.log.writing.later import Amend, Answer, Ask, Decline, Done, Fulfil, Void, Withdraw
+from recovery_engine.log.writing.looks import (
+    Delegations,
+    OfCase,
+    OfRecovery,
+    PolicyNow,
+    Promises,
+    Queue,
+    SilentNow,
+    Streams,
+)
 from recovery_engine.log.writing.organisation import AcceptClock, Forget, Forgotten, LoadPolicies
-from recovery_engine.log.writing.steps import Fulfil, Request, Step, Void
+from recovery_engine.log.writing.recorded import (
+    Before,
+    Promised,
+    Recorded,
+    RecordedDecision,
+    RecordedDelegation,
+    Ticked,
+    Waiting,
+)
+from recovery_engine.log.writing.steps import Request, Step
 from recovery_engine.log.writing.store import Clock, Store
 from recovery_engine.model import NO_USAGE, Alternative, Decision, RecoveryRequest
 from recovery_engine.money import Money
 from recovery_engine.policy.library import read_policies
-from recovery_engine.policy.reading import MISSING, problem, problems_of
+from recovery_engine.policy.reading import ILL_TYPED, MISSING, UNKNOWN_WORD, problem, problems_of
 from recovery_engine.policy.schema import Policy
 from recovery_engine.version import __version__
+from recovery_engine.workflow import PROMISES, Actor, Delegation, tell_customer
 
-Answer = TypeVar("Answer")
+Told = TypeVar("Told")
 
 _ORIGIN = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedDecision(Decision):
-    """A decision that stands in the log.
-
-    ``recovery`` is the id of the recovery, ``log_receipt`` where it stands: the caller keeps it. Both are None for an
-    *incomplete* answer, which writes nothing. ``due_us`` (UTC microseconds) is when an answer, or what was granted, is
-    due. ``replayed``: the same request was answered before, and this is that answer.
-    """
-
-    recovery: str | None = None
-    log_receipt: LogReceipt | None = None
-    due_us: int | None = None
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A later step of a recovery in the log. ``replayed``: it stood there already."""
-
-    recovery: str
-    log_receipt: LogReceipt
-    replayed: bool
 
 
 class RecoveryEngine:
@@ -143,14 +141,11 @@ class RecoveryEngine:
         ask again), OutcomeUnknown (ask again with the same id), LogError.
         """
         self._check(request)
-        decision, receipt, due_us, replayed = self._store.run(Request(request))
+        decision, receipt, due_us, replayed, recovery, known = self._store.run(Request(request))
         values = {field.name: getattr(decision, field.name) for field in fields(Decision)}
+        before = [Before(one.recovery, one.status, one.remedy, Money(one.asked_minor, one.currency)) for one in known]
         return RecordedDecision(
-            **values,
-            recovery=receipt and request.id,
-            log_receipt=receipt,
-            due_us=due_us,
-            replayed=replayed,
+            **values, recovery=recovery, log_receipt=receipt, due_us=due_us, replayed=replayed, before=tuple(before)
         )
 
     def what_if(self, request: RecoveryRequest) -> Decision:
@@ -204,8 +199,7 @@ class RecoveryEngine:
         The same again gets the same answer. Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
         """
         _refuse(_command_problems(recovery=recovery, reference=reference, by=by, id=id))
-        receipt, replayed = self._store.run(Fulfil(recovery, reference, by, id))
-        return Recorded(recovery, receipt, replayed)
+        return self._done("fulfilled", self._store.run(Fulfil(recovery, reference, by, id)))
 
     def void(self, recovery: str, reason: str, *, by: str, id: str | None = None) -> Recorded:
         """What was granted is taken back before it reached the customer: the money counts no longer, the case does.
@@ -215,8 +209,194 @@ class RecoveryEngine:
         given: str | None = by
         missing = [] if given else [problem(MISSING, "by", "nobody takes it back", "say who does")]
         _refuse([*missing, *_command_problems(recovery=recovery, by=given or None, id=id), *_reason_problems(reason)])
-        receipt, replayed = self._store.run(Void(recovery, reason, by, id))
-        return Recorded(recovery, receipt, replayed)
+        return self._done("voided", self._store.run(Void(recovery, reason, by, id)))
+
+    # --- the way up ---
+
+    def approve(
+        self,
+        recovery: str,
+        *,
+        by: str,
+        role: str,
+        amount: Money | None = None,
+        remedy: str | None = None,
+        asked: str | None = None,
+        delegation: str | None = None,
+        note: str | None = None,
+        id: str | None = None,
+    ) -> Recorded:
+        """Somebody with authority agrees to what is pending; with *amount* to less, with *remedy* to another one.
+
+        The authority of *role* must cover the whole case, with the usage of this moment, under the policy version the
+        request was made under. Where four eyes are asked it is then pending with the second person (``state.status``).
+        *asked* is the leaf of what the approver looked at (``Waiting.asked``): given, the approval is bound to it.
+        *delegation* is the id of lent authority; the role is then the lent one, and *role* what they are themselves.
+        Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
+        """
+        _refuse(
+            [
+                *_command_problems(recovery=recovery, by=by, delegation=delegation, id=id),
+                *text_problems("note", note),
+                *_amount_problems(amount),
+            ]
+        )
+        actor = self._actor(by, role, recovery)
+        state = self._at_hand(recovery)
+        if amount is not None and amount.currency != state.currency:
+            message = f"{amount.currency}, and `{recovery}` is in {state.currency}"
+            raise InvalidRequest([problem(ILL_TYPED, "amount", message, f"give it in {state.currency}")])
+        minor = None if amount is None else amount.minor
+        step = Approve(
+            recovery,
+            actor,
+            remedy=remedy,
+            amount_minor=minor,
+            seen=asked,
+            delegation=delegation,
+            note=note,
+            request_id=id,
+        )
+        return self._done("approved", self._store.run(step))
+
+    def decline(
+        self, recovery: str, reason: str, *, by: str, role: str, say: str | None = None, id: str | None = None
+    ) -> Recorded:
+        """Somebody who was asked says no, for a *reason*; *say* is what the customer may be told of it.
+
+        Raises as ``approve`` does.
+        """
+        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(reason)])
+        step = Decline(recovery, reason, self._actor(by, role, recovery), id)
+        return self._done("declined", self._store.run(step), say or "")
+
+    def ask(self, recovery: str, question: str, *, by: str, role: str, id: str | None = None) -> Recorded:
+        """Somebody who was asked has a question first; meanwhile the clock of silence stands still, unless the policy
+        says otherwise (``on_question: run``). Raises as ``approve`` does.
+        """
+        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(question, "question")])
+        return self._done("asked", self._store.run(Ask(recovery, question, self._actor(by, role, recovery), id)))
+
+    def answer(
+        self,
+        recovery: str,
+        answer: str,
+        *,
+        by: str | None = None,
+        evidence: Iterable[str] = (),
+        id: str | None = None,
+    ) -> Recorded:
+        """Answer the question, perhaps with more proof. *by* left out: who asked for it. Raises as ``approve`` does."""
+        given = (evidence,) if isinstance(evidence, str) else tuple(evidence)
+        found = [problem for item in given for problem in text_problems("evidence", item)]
+        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(answer, "answer"), *found])
+        return self._done("answered", self._store.run(Answer(recovery, answer, given, by, id)))
+
+    def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
+        """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
+        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_amount_problems(amount)])
+        if (state := self._at_hand(recovery)).currency != amount.currency:
+            raise InvalidRequest([problem(ILL_TYPED, "amount", amount.currency, f"give it in {state.currency}")])
+        return self._done("amended", self._store.run(Amend(recovery, amount.minor, by, id)))
+
+    def withdraw(
+        self, recovery: str, reason: str | None = None, *, by: str | None = None, id: str | None = None
+    ) -> Recorded:
+        """The requester takes back what is pending. Raises as ``approve`` does."""
+        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *(_reason_problems(reason) if reason else ())])
+        return self._done("withdrawn", self._store.run(Withdraw(recovery, reason, by, id)))
+
+    def tick(self) -> Ticked:
+        """Do what is due now: silent requests move up, are declined or lapse; and say which promises are overdue.
+
+        Safe to run as often as one likes, from several machines at once.
+        """
+        steps = []
+        for recovery in self._look(SilentNow()):
+            done = self._store.run(Silent(recovery))
+            if done is not None:
+                moved = done.state.status == "pending"
+                steps.append(self._done("moved_up" if moved else done.state.status, done))
+        return Ticked(tuple(steps), self.promises("overdue"))
+
+    def pending(
+        self, *, role: str | None = None, site: str | None = None, employee: str | None = None
+    ) -> tuple[Waiting, ...]:
+        """What waits for an answer, the oldest due first, each with its whole story.
+
+        *role*: what was sent to that role. *employee*: without what this person asked for or agreed to already.
+        """
+        return self._look(Queue(role, site, employee))
+
+    def promises(self, *standing: str, site: str | None = None) -> tuple[Promised, ...]:
+        """What was granted and not handed over yet, the first due first; or what is ``overdue``, ``kept``, ``late`` or
+        ``broken``.
+        """
+        if unknown := sorted(set(standing) - set(PROMISES)):
+            cure = did_you_mean(unknown[0], PROMISES)
+            raise InvalidRequest([problem(UNKNOWN_WORD, "standing", f"unknown `{unknown[0]}`", cure)])
+        return self._look(Promises(standing or ("open", "overdue"), site))
+
+    def delegate(
+        self,
+        id: str,
+        *,
+        by: str,
+        to: str,
+        role: str,
+        until_us: int,
+        from_us: int | None = None,
+        sites: Iterable[str] = (),
+        remedies: Iterable[str] = (),
+        cap: Money | None = None,
+    ) -> RecordedDelegation:
+        """Lend the authority of *role*, which *by* has, to another person, until before *until_us* (UTC microseconds).
+
+        *from_us* left out is now. *sites*, *remedies* left out: all. *cap* is the most for one case, inclusive. Lent
+        authority is not passed on. Raises NotAllowed, InvalidRequest, IdempotencyConflict, LogError.
+        """
+        _refuse([*_command_problems(id=id, by=by, to=to), *_amount_problems(cap)])
+        step = Delegate(
+            id,
+            by=by,
+            to=to,
+            role=role,
+            sites=sites,
+            remedies=remedies,
+            cap=cap,
+            from_us=from_us,
+            until_us=until_us,
+        )
+        return RecordedDelegation(*self._store.run(step))
+
+    def revoke(self, delegation: str, *, by: str, id: str | None = None) -> RecordedDelegation:
+        """Take lent authority back; what was approved with it stands. Raises as ``delegate`` does."""
+        _refuse(_command_problems(delegation=delegation, by=by, id=id))
+        return RecordedDelegation(*self._store.run(Revoke(delegation, by, id)))
+
+    def delegations(self, person: str | None = None, *, all_of_them: bool = False) -> tuple[Delegation, ...]:
+        """What is lent now or later, by or to a person; with *all_of_them* also what is over or was revoked."""
+        return self._look(Delegations(person, all_of_them))
+
+    def _actor(self, employee: str, role: str, recovery: str) -> Actor:
+        return Actor(employee, role)
+
+    def _at_hand(self, recovery: str) -> RecoveryState:
+        state = self.recovery(recovery)
+        if state is None:
+            raise NotAllowed(f"there is no recovery `{recovery}`", "check the id")
+        return state
+
+    def _done(self, what: str, done: Done, say: str = "") -> Recorded:
+        state = done.state
+        granted = state.status in ("granted", "fulfilled", "voided") and state.granted_minor is not None
+        amount = state.granted_minor if granted and state.granted_minor is not None else state.asked_minor
+        remedy = (state.granted_remedy if granted else None) or state.remedy
+        sentence = "escalated" if state.status == "pending" and what != "asked" else what
+        said = tell_customer(done.policy, sentence, state.to_role, Money(amount, state.currency), remedy, say)
+        return Recorded(state.recovery, done.receipt, done.replayed, state, said)
+
+    # --- people, and what concerns the whole log ---
 
     def forget(self, customer: str, ground: str, *, by: str | None = None) -> Forgotten:
         """Erase who a customer is: the link to the host's reference, and every name, contact and note.
@@ -252,7 +432,7 @@ class RecoveryEngine:
         """The recoveries of a case, in the order they were asked for."""
         return self._look(OfCase(case))
 
-    def _look(self, step: Step[Answer]) -> Answer:
+    def _look(self, step: Step[Told]) -> Told:
         with self._read_lock:
             try:
                 return self._looked(step)
@@ -267,7 +447,7 @@ class RecoveryEngine:
             except Exception as error:
                 raise LogError(f"{self._place.name}: cannot read: {error}", "ask again") from error
 
-    def _looked(self, step: Step[Answer]) -> Answer:
+    def _looked(self, step: Step[Told]) -> Told:
         self._reading = reading = self._reading or self._place.reading()
         try:
             return self._store.look(step, reading)
@@ -289,6 +469,11 @@ def _command_problems(**references: str | None) -> Iterator[Diagnostic]:
     for name, value in references.items():
         if value is not None:
             yield from reference_problems(name, value)
+
+
+def _amount_problems(amount: object) -> Iterator[Diagnostic]:
+    if amount is not None and (not isinstance(amount, Money) or type(amount.minor) is not int or amount.minor < 0):
+        yield problem(ILL_TYPED, "amount", "not an amount", 'give Money.of("18.50", "USD")')
 
 
 def _reason_problems(reason: object, name: str = "reason") -> Iterator[Diagnostic]:

@@ -28,6 +28,16 @@ class Outcome(StrEnum):
 FactValue = bool | int | str | Money
 
 
+class OwnLimit(NamedTuple):
+    """What one person may give alone for one case, where it differs from what their role may: one of the two.
+
+    ``at_most`` lowers every limit of the role to it; ``up_to`` raises the limit on everything together.
+    """
+
+    at_most: Money | None = None
+    up_to: Money | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RecoveryRequest:
     """One remedy asked for on one case. What is wrong with it is found by ``decide``, all at once.

@@ -1,7 +1,4 @@
-"""A small log with every kind of entry, made by the engine itself, with a clock and a source of chance of its own.
-
-What the engine cannot write yet, such as approvals, goes through the same store as a command of these tests.
-"""
+"""A small log with every kind of entry, made by the engine itself, with a clock and a source of chance of its own."""
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
@@ -12,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from recovery_engine import Money, RecoveryEngine, RecoveryRequest
-from recovery_engine.log.book import EVER, usage_rows
-from recovery_engine.log.calendar import business_day, offset_s, zone_of
-from recovery_engine.log.entry import ORGANISATION, SEMANTICS
-from recovery_engine.log.projection import case_subject, implied_subjects
 from recovery_engine.log.proof.anchors import Anchor
 from recovery_engine.log.proof.checkpoints import checkpoint, keygen
 from recovery_engine.log.verification.findings import Report
@@ -166,97 +159,10 @@ class Making:
         """Ask for something; the outcome."""
         return str(self.engine.request(asked(id, amount, **given)).outcome)
 
-    # --- what the engine cannot do yet ---
-
-    def step(self, recovery: str, kind: str, by: str | None, name: str, fields: Callable[[Group, Any], dict[str, Any]]):
-        """A later step of a recovery; *fields* makes what it holds besides what every step does."""
-        state = self.engine.recovery(recovery)
-        assert state is not None
-        subjects = set()
-        if kind == "approved":
-            subjects = set(implied_subjects(state, str(by), ORGANISATION in self.tracks))
-
-        def whole(group: Group) -> dict[str, Any]:
-            policy = group.policies.by_digest[state.policy]
-            at_us = group.clock(state.stream)
-            offset = offset_s(zone_of(policy, state.site or None), at_us)
-            leaf = group.earlier(recovery).receipt.leaf
-            day = business_day(at_us, offset, policy.day_starts)
-            common = {"recovery": recovery, "bday": day.isoformat(), "utc_offset_s": offset, "of": leaf}
-            return {**common, **fields(group, (state, policy, day, at_us))}
-
-        step = ByHand(state.stream, kind, f"~{name}", by, whole, recovery, subjects)
-        original = step.wants
-        step.wants = lambda wanted: (original(wanted), wanted.ids.add(recovery))  # type: ignore[method-assign]
-        return self.engine._store.run(step)
-
-    def approve(self, recovery: str, by: str, role: str, amount_minor: int, second: str | None = None) -> None:
-        """Somebody higher approves."""
-
-        def fields(group: Group, about: Any) -> dict[str, Any]:
-            state, policy, day, at_us = about
-            case = group.book(case_subject(state.case_id, state.receipt), EVER)
-            subjects = implied_subjects(state, by, ORGANISATION in self.tracks)
-            budgets = []
-            for line, window in group.policies.windows(policy, day):
-                of = {
-                    "employee": f"employee:{by}",
-                    "site": state.stream,
-                    "organisation": ORGANISATION,
-                    "customer": f"customer:{state.customer}",
-                }[line.per]
-                if line.per == "customer" and state.customer is None:
-                    of = case_subject(state.case_id, state.receipt)
-                used = group.book(of, window.first).used(window)
-                if used.amount or used.times:
-                    budgets.append([line.id, *used])
-            rows = usage_rows(case)
-            entry = {
-                **{"role": role, "role_from": "directory", "policy": state.policy, "semantics": SEMANTICS},
-                **{"matcher": "both", "engine": group.engine, "remedy": state.remedy, "amount": amount_minor},
-                "usage": {"case": rows, "budgets": sorted(budgets)},
-                "because": [["standard", "amount", amount_minor]],
-                "touches": group.touches(subjects),
-            }
-            escalation = policy.escalation
-            if second is not None:
-                due_us = at_us + escalation.answer_within[second] * 1_000_000
-                return {**entry, "second": second, "due_us": due_us}
-            counts = {"bday": day.isoformat(), "remedy": state.remedy, "basis": state.basis, "currency": state.currency}
-            counts |= {"amount": amount_minor, "times": int(not any(row[1] == "goodwill" for row in rows))}
-            return {**entry, "counts": counts, "due_us": at_us + escalation.fulfil_within * 1_000_000}
-
-        self.step(recovery, "approved", by, f"approve/{recovery}/{by}", fields)
-
-    def decline(self, recovery: str, by: str, role: str) -> None:
-        """Somebody higher says no."""
-        fields = {"role": role, "reason": "not our fault"}
-        self.step(recovery, "declined", by, f"decline/{recovery}/{by}", lambda group, about: fields)
-
-    def move_up(self, recovery: str, to: str) -> None:
-        """Nobody answered: the next role is asked."""
-
-        def fields(group: Group, about: Any) -> dict[str, Any]:
-            _, policy, _, at_us = about
-            return {"to": to, "step": 1, "due_us": at_us + policy.escalation.answer_within[to] * 1_000_000}
-
-        self.step(recovery, "moved_up", None, f"up/{recovery}/1", fields)
-
-    def lapse(self, recovery: str) -> None:
-        """Nobody answered at all."""
-        self.step(recovery, "lapsed", None, f"lapse/{recovery}", lambda group, about: {"due_us": about[0].due_us})
-
-    def delegate(self, by: str, to: str) -> None:
-        """Somebody hands over what they may do, for a week."""
-        subject, from_us = f"employee:{to}", self.clock.now_us
-
-        def fields(group: Group) -> dict[str, Any]:
-            entry = {"to": to, "role": "manager", "sites": ["S001"], "remedies": [], "cap": 10_000, "currency": "USD"}
-            days = {"from_us": from_us, "until_us": from_us + 7 * DAY_US}
-            return {**entry, **days, "touches": group.touches([subject])}
-
-        step = ByHand(ORGANISATION, "delegated", f"~delegate/{by}/{to}", by, fields, None, [subject])
-        self.engine._store.run(step)
+    def silence(self, minutes: int) -> None:
+        """Nobody answers for so long, and the clock does what follows."""
+        self.clock.now_us += minutes * 60_000_000
+        assert self.engine.tick().steps
 
     def reopen(self, stream: str, size: int) -> None:
         """The stream goes on although an anchor had more."""
@@ -274,22 +180,34 @@ def every_kind(making: Making) -> None:
     making.engine.void("r-02", "given twice", by="lead-1")
     assert ask("r-03", "20", site="S101", employee="emp-2", customer="K-1") == "approve"
     assert ask("r-04", "80", customer="K-2", customer_name="Zoë", customer_contact="+1 555 0100") == "escalate"
-    making.approve("r-04", "lead-1", "lead", 7_000)
+    approve, ask_back = making.engine.approve, making.engine.ask
+    approve("r-04", by="lead-1", role="lead", amount=Money.of("70", "USD"), note="A regular guest")
     assert ask("r-05", "5", remedy="voucher", category="safety") == "deny"
     assert ask("r-06", "95", receipt="R-6") == "escalate"
-    making.approve("r-06", "lead-2", "lead", 9_500, second="manager")
-    making.approve("r-06", "mgr-1", "manager", 9_500)
+    approve("r-06", by="lead-2", role="lead")
+    approve("r-06", by="mgr-1", role="manager")
     assert ask("r-07", "26") == "escalate"
-    making.decline("r-07", "lead-1", "lead")
+    making.engine.decline("r-07", "not our fault", by="lead-1", role="lead")
     assert ask("r-08", "30", site="S101", employee="emp-2") == "escalate"
-    making.move_up("r-08", "manager")
-    making.lapse("r-08")
+    making.silence(6)  # moves up
+    making.silence(16)  # lapses
     late = {"basis": "owed", "facts": {"delay_minutes": 90, "fare": Money.of("40", "USD")}}
     assert ask("r-09", "40", occurred_on=date(2026, 11, 1), customer="K-3", **late) == "approve"
     assert ask("r-10", "0", remedy="apology", site="S002") == "approve"
     assert ask("r-18", "0", remedy="apology", site="S002", case="C-r-10") == "approve"
     assert ask("r-11", "12", receipt="R-1", customer="K-1") == "approve"  # another case, the same receipt
-    making.delegate("mgr-1", "lead-1")
+    lend = {"by": "mgr-1", "role": "manager", "sites": ["S001"], "until_us": making.clock.now_us + 7 * DAY_US}
+    making.engine.delegate("lent-1", to="lead-1", cap=Money.of("100", "USD"), **lend)
+    making.engine.delegate("lent-2", to="lead-2", remedies=["voucher"], **lend)
+    making.engine.revoke("lent-2", by="mgr-1")
+    assert ask("r-19", "89", customer="K-3", receipt="R-19", note="Rain came in") == "escalate"
+    ask_back("r-19", "Is there a photo?", by="lead-3", role="lead")
+    making.engine.answer("r-19", "Here it is", evidence=["photo"])
+    making.engine.amend("r-19", Money.of("85", "USD"))
+    approve("r-19", by="lead-1", role="lead", delegation="lent-1")
+    assert ask("r-20", "45", case="C-20", receipt="R-20") == "escalate"
+    assert ask("r-21", "45", case="C-20", receipt="R-20", employee="emp-2", note="Came back") == "escalate"
+    making.engine.withdraw("r-20", "settled otherwise")
     making.engine.forget("K-2", "asked to be", by="owner-1")
     making.later(4)
     making.load(SECOND)

@@ -303,7 +303,7 @@ def test_the_report_lists_every_grant_of_the_month_that_comes_to_so_much(log: Re
     rows = list(report.grants)
     assert [(row.recovery, row.employee, row.approver, row.status) for row in rows] == [
         ("r-03", "emp-1", "lead-1", "fulfilled"),
-        ("r-04", "emp-2", "mgr-2", "granted"),
+        ("r-04", "emp-2", "mgr-1", "granted"),
         ("r-08", "emp-1", "emp-1", "voided"),
     ]
     assert rows[0].lines == ("employee-day", "standard")
@@ -313,7 +313,7 @@ def test_the_report_adds_up_by_person_and_counts_voids_apart(log: RecoveryLog) -
     report = log.at_least(usd("20"), "2026-11")
     assert [total[:3] for total in report.by_employee] == [("emp-1", 1, usd("80")), ("emp-2", 1, usd("400"))]
     assert [total[3:] for total in report.by_employee] == [(1, usd("20")), (0, usd("0"))]
-    assert [total.person for total in report.by_approver] == ["emp-1", "lead-1", "mgr-2"]
+    assert [total.person for total in report.by_approver] == ["emp-1", "lead-1", "mgr-1"]
     assert (report.total.grants, report.total.granted, report.total.voided) == (2, usd("480"), usd("20"))
     assert ids(report.grants) == ["r-03", "r-04", "r-08"]
 

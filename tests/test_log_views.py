@@ -76,7 +76,7 @@ def test_a_recovery_reads_like_a_sentence(log: Connection) -> None:
         **{"employee": "emp-2", "employee_role": "associate", "remedy_asked": "refund", "category": "quality"},
         **{"severity": "minor", "basis": "goodwill", "currency": "USD", "amount_asked": "450.00"},
         **{"decision": "sent to a higher role", "deciding_lines": "employee-day standard", "status": "granted"},
-        **{"sent_to_role": "manager", "second_role": "manager", "approved_by": "mgr-2", "approver_role": "manager"},
+        **{"sent_to_role": "manager", "second_role": "manager", "approved_by": "mgr-1", "approver_role": "manager"},
         **{"granted_at": "2026-11-03T19:00:00.000000Z", "granted_on": "2026-11-03", "remedy_granted": "refund"},
         **{"amount_granted": "400.00", "policy_name": "diner", "policy_version": "2026.2", "policy_digest": policy},
         **{"matcher": "both", "log_stream": "site:S002", "log_seq": 3},

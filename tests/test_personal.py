@@ -74,7 +74,7 @@ def test_the_comparison_takes_as_long_for_a_near_miss_as_for_a_far_one(monkeypat
 
 
 def test_the_personal_fields_are_sorted() -> None:
-    assert PERSONAL_FIELDS == ("contact", "name", "note")
+    assert PERSONAL_FIELDS == ("answer", "contact", "name", "note", "question")
 
 
 @given(st.binary(min_size=10, max_size=10))

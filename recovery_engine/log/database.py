@@ -24,7 +24,9 @@ class Head(NamedTuple):
 
 TEXT, WHOLE, BYTES = "text", "int8", "bytea"
 
-_STATE_NUMBERS = {"seq", "utc_offset_s"} | {name for name in RecoveryState._fields if name.endswith(("_us", "_minor"))}
+_STATE_NUMBERS = {"seq", "utc_offset_s", "questions", "moves"} | {
+    name for name in RecoveryState._fields if name.endswith(("_us", "_minor"))
+}
 
 COLUMNS: dict[str, dict[str, str]] = {
     "recovery_log": {
@@ -51,6 +53,19 @@ COLUMNS: dict[str, dict[str, str]] = {
         "times": WHOLE,
     },
     "recovery_subject_lock": {"subject": TEXT, "ver": WHOLE},
+    "recovery_delegation": {
+        "delegation": TEXT,
+        "by_employee": TEXT,
+        "to_employee": TEXT,
+        "role": TEXT,
+        "sites": TEXT,
+        "remedies": TEXT,
+        "cap_minor": WHOLE,
+        "currency": TEXT,
+        "from_us": WHOLE,
+        "until_us": WHOLE,
+        "revoked_us": WHOLE,
+    },
     "recovery_subject": {"token": TEXT, "reference": TEXT},
     "recovery_personal": {"recovery": TEXT, "field": TEXT, "salt": BYTES, "value": TEXT},
     "recovery_policy": {
@@ -74,6 +89,7 @@ _KEYS = {
     "recovery_stream": "stream",
     "recovery_state": "recovery",
     "recovery_subject_lock": "subject",
+    "recovery_delegation": "delegation",
     "recovery_usage": "subject, bday, remedy, basis, currency",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from recovery_engine.log.personal import PERSONAL_FIELDS
 from recovery_engine.money import MAX_MINOR
 
 Entry = dict[str, Any]
@@ -175,6 +176,8 @@ _REQUEST = _object(
     },
 )
 
+_OWN_LIMIT = _object("", "at_most up_to", dict.fromkeys(("at_most", "up_to"), _amount))
+
 _COUNTS = _object(
     "bday remedy basis currency amount times",
     "",
@@ -206,8 +209,9 @@ FIELDS: Mapping[str, Check] = {
     **dict.fromkeys(("seq", "at_us", "due_us", "from_us", "until_us", "amount", "cap", "step", "size"), _amount),
     **dict.fromkeys(("bday", "from", "until"), _DAY),
     **dict.fromkeys(("kind", "role", "to", "second", "reason", "name", "label", "origin", "engine"), _text),
-    **dict.fromkeys(("remedy", "ground", "delegation"), _text),
+    **dict.fromkeys(("remedy", "ground"), _text),
     **dict.fromkeys(("reference", "for"), _ID),
+    "delegation": _COMMAND,
     "by": lambda value: value is None or _ID(value),
     "log": _matches("[0-9a-f]{32}"),
     "tracks": _sorted(_text),
@@ -222,11 +226,13 @@ FIELDS: Mapping[str, Check] = {
     "usage": _USAGE,
     "touches": _sorted(_row(_text, _amount)),
     "counts": _COUNTS,
-    "personal": _object("", "contact name note", dict.fromkeys(("contact", "name", "note"), _HASH)),
+    "personal": _object("", " ".join(PERSONAL_FIELDS), dict.fromkeys(PERSONAL_FIELDS, _HASH)),
+    "evidence": _sorted(_text),
     "waived": _sorted(_text),
     "sites": _sorted(_text),
     "remedies": _sorted(_text),
     "currency": _CURRENCY,
+    "own_limit": lambda value: type(value) is dict and len(value) == 1 and _OWN_LIMIT(value),
     "person": _TOKEN,
     "fields": _sorted(_text),
 }
@@ -240,14 +246,20 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "policy_loaded": _fields(f"{_ALWAYS} policy name label from source", "until replaces"),
     "decided": _fields(f"{_DECIDING} request outcome rungs", "counts due_us to second personal"),
     "approved": _fields(
-        f"{_DECIDING} of remedy amount", "counts due_us second waived delegation for personal rungs to request"
+        f"{_DECIDING} of remedy amount", "counts due_us second waived delegation for own_limit personal"
     ),
     "declined": _fields(f"{_ON_RECOVERY} of role reason", "personal"),
+    "asked": _fields(f"{_ON_RECOVERY} of role", "personal"),
+    "answered": _fields(f"{_ON_RECOVERY} of", "due_us evidence personal"),
+    "amended": _fields(f"{_ON_RECOVERY} of amount"),
+    "withdrawn": _fields(f"{_ON_RECOVERY} of", "reason"),
+    "joined": _fields(f"{_ON_RECOVERY} of request", "to due_us personal"),
     "fulfilled": _fields(f"{_ON_RECOVERY} of", "reference personal"),
     "lapsed": _fields(f"{_ON_RECOVERY} of due_us"),
-    "moved_up": _fields(f"{_ON_RECOVERY} of to step due_us"),
+    "moved_up": _fields(f"{_ON_RECOVERY} of to step", "due_us"),
     "voided": _fields(f"{_ON_RECOVERY} of reason touches counts", "personal"),
     "delegated": _fields(f"{_ALWAYS} to role sites remedies from_us until_us touches", "cap currency"),
+    "revoked": _fields(f"{_ALWAYS} delegation touches"),
     "forgotten": _fields(f"{_ALWAYS} person fields ground"),
     "clock_set": _fields(_ALWAYS),
     "reopened": _fields(f"{_ALWAYS} size root"),

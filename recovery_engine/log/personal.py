@@ -9,8 +9,14 @@ import unicodedata
 from collections.abc import Callable
 from hashlib import sha256
 
-PERSONAL_FIELDS = ("contact", "name", "note")
-"""The fields of a request that never stand in an entry themselves, sorted."""
+PERSONAL_FIELDS = ("answer", "contact", "name", "note", "question")
+"""The texts that never stand in an entry themselves, sorted."""
+
+
+def kept_as(name: str, seq: int | None) -> str:
+    """What a text is kept under in ``recovery_personal``; one of a later step bears the seq of its entry too."""
+    return name if seq is None else f"{name}/{seq}"
+
 
 SALT_BYTES = 32
 _TOKEN_BYTES = 10

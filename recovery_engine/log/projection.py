@@ -3,12 +3,13 @@
 The store writes these rows beside each entry; `verify` works them out again and compares.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from recovery_engine.log.book import UsageKey
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.model import GOODWILL
+from recovery_engine.workflow import FOLLOWS, STATUS_AFTER, Delegation, agreed_by_asking
 
 
 class RecoveryState(NamedTuple):
@@ -53,20 +54,13 @@ class RecoveryState(NamedTuple):
     closed_us: int | None = None
     closed_by: str | None = None
     closed_reason: str | None = None
-
-
-STATUS_AFTER = {"approve": "granted", "escalate": "pending", "deny": "denied"}
-"""Where a recovery stands after it was decided."""
-
-FOLLOWS: Mapping[str, tuple[str, ...]] = {
-    "approved": ("pending",),
-    "declined": ("pending",),
-    "lapsed": ("pending",),
-    "moved_up": ("pending",),
-    "fulfilled": ("granted",),
-    "voided": ("granted",),
-}
-"""The steps, and where a recovery must stand for each."""
+    on_behalf: str | None = None
+    second_by: str | None = None
+    agreed_remedy: str | None = None
+    agreed_minor: int | None = None
+    question_us: int | None = None
+    questions: int = 0
+    moves: int = 0
 
 
 def state_after(state: RecoveryState | None, entry: Entry) -> RecoveryState | None:
@@ -120,7 +114,16 @@ def _decided(entry: Entry) -> RecoveryState:
         entry["policy"],
         entry["matcher"],
     )
-    return _granted(state, entry) if outcome == "approve" else state
+    if outcome == "approve":
+        return _granted(_carried(state, entry), entry)
+    if agreed_by_asking(outcome, entry.get("second"), entry["role"], entry["rungs"]):
+        return _carried(state, entry)._replace(agreed_remedy=state.remedy, agreed_minor=state.asked_minor)
+    return state
+
+
+def _carried(state: RecoveryState, entry: Entry) -> RecoveryState:
+    """Whose authority the grant stands on, and in whose name it was used."""
+    return state._replace(approver=entry["by"], approver_role=entry["role"], on_behalf=entry.get("for"))
 
 
 def _granted(state: RecoveryState, entry: Entry) -> RecoveryState:
@@ -128,8 +131,7 @@ def _granted(state: RecoveryState, entry: Entry) -> RecoveryState:
     return state._replace(
         status="granted",
         due_us=entry.get("due_us"),
-        approver=entry["by"],
-        approver_role=entry["role"],
+        question_us=None,
         granted_us=entry["at_us"],
         granted_bday=counts["bday"],
         granted_remedy=counts["remedy"],
@@ -138,19 +140,48 @@ def _granted(state: RecoveryState, entry: Entry) -> RecoveryState:
 
 
 def _approved(state: RecoveryState, entry: Entry) -> RecoveryState:
+    """Granted, where nobody else must agree; otherwise the second person is asked."""
+    if state.approver is not None:
+        return _granted(state._replace(second_by=entry["by"]), entry)
+    carried = _carried(state, entry)
     if "counts" in entry:
-        return _granted(state, entry)
-    return state._replace(to_role=entry.get("second"), second_role=entry.get("second"), due_us=entry.get("due_us"))
+        return _granted(carried, entry)
+    return carried._replace(
+        to_role=entry["second"],
+        second_role=entry["second"],
+        due_us=entry.get("due_us"),
+        agreed_remedy=entry["remedy"],
+        agreed_minor=entry["amount"],
+        question_us=None,
+    )
 
 
 def _closed(state: RecoveryState, entry: Entry, status: str) -> RecoveryState:
     return state._replace(
-        status=status, closed_us=entry["at_us"], closed_by=entry["by"], closed_reason=entry.get("reason")
+        status=status,
+        closed_us=entry["at_us"],
+        closed_by=entry["by"],
+        closed_reason=entry.get("reason"),
+        question_us=None,
     )
 
 
 def _moved_up(state: RecoveryState, entry: Entry) -> RecoveryState:
-    return state._replace(to_role=entry["to"], due_us=entry["due_us"])
+    return state._replace(to_role=entry["to"], due_us=entry.get("due_us"), moves=state.moves + 1)
+
+
+def _asked(state: RecoveryState, entry: Entry) -> RecoveryState:
+    return state._replace(question_us=entry["at_us"], questions=state.questions + 1)
+
+
+def _answered(state: RecoveryState, entry: Entry) -> RecoveryState:
+    return state._replace(question_us=None, due_us=entry.get("due_us"))
+
+
+def _amended(state: RecoveryState, entry: Entry) -> RecoveryState:
+    """For less than before; what was agreed to stands as far as it goes."""
+    agreed = None if state.agreed_minor is None else min(state.agreed_minor, entry["amount"])
+    return state._replace(asked_minor=entry["amount"], agreed_minor=agreed)
 
 
 def _fulfilled(state: RecoveryState, entry: Entry) -> RecoveryState:
@@ -163,8 +194,40 @@ _STEPS: Mapping[str, Callable[[RecoveryState, Entry], RecoveryState]] = {
     "lapsed": lambda state, entry: _closed(state, entry, "lapsed"),
     "voided": lambda state, entry: _closed(state, entry, "voided"),
     "moved_up": _moved_up,
+    "asked": _asked,
+    "answered": _answered,
+    "amended": _amended,
+    "withdrawn": lambda state, entry: _closed(state, entry, "withdrawn"),
+    "joined": lambda state, entry: state,
     "fulfilled": _fulfilled,
 }
+
+
+def delegation_from(row: Sequence[Any]) -> Delegation:
+    """The delegation in a row of ``recovery_delegation``; its lists are joined by a space."""
+    one = Delegation(*row)
+    return one._replace(sites=tuple(str(row[4]).split()), remedies=tuple(str(row[5]).split()))
+
+
+def delegation_row(one: Delegation) -> Sequence[Any]:
+    """A row of ``recovery_delegation``."""
+    return one._replace(sites=" ".join(one.sites), remedies=" ".join(one.remedies))  # type: ignore[arg-type]
+
+
+def delegated(entry: Entry) -> Delegation:
+    """What a `delegated` entry lends."""
+    return Delegation(
+        entry["id"],
+        entry["by"],
+        entry["to"],
+        entry["role"],
+        tuple(entry["sites"]),
+        tuple(entry["remedies"]),
+        entry.get("cap"),
+        entry.get("currency"),
+        entry["from_us"],
+        entry["until_us"],
+    )
 
 
 def lines_of(entry: Entry) -> list[str]:
@@ -185,10 +248,17 @@ def subjects_of(case: str, receipt: str | None, customer: str | None, by: str, s
     return sorted(subjects)
 
 
-def implied_subjects(state: RecoveryState, by: str, tracked: bool) -> list[str]:
-    """The subjects that a deciding entry of this recovery must touch, in byte order."""
-    subjects = subjects_of(state.case_id, state.receipt, state.customer, by, state.stream)
-    return sorted([*subjects, ORGANISATION]) if tracked else subjects
+def implied_subjects(state: RecoveryState, by: str, tracked: bool, on_behalf: str | None = None) -> list[str]:
+    """The subjects that a deciding entry of this recovery must touch, in byte order.
+
+    What is granted in somebody's name counts for both.
+    """
+    subjects = set(subjects_of(state.case_id, state.receipt, state.customer, by, state.stream))
+    if on_behalf is not None:
+        subjects.add(f"employee:{on_behalf}")
+    if tracked:
+        subjects.add(ORGANISATION)
+    return sorted(subjects)
 
 
 def counted(entry: Entry) -> Iterator[tuple[str, UsageKey, int, int]]:

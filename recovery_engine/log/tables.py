@@ -9,7 +9,7 @@ from sqlalchemy.orm import registry
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a released table changes. The entries themselves never change."""
 
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")  # keys sort by their bytes on every database
@@ -137,7 +137,15 @@ class StateRow(Table, table=True):
     closed_us: int | None = _number(nullable=True)
     closed_by: str | None = _text(nullable=True)
     closed_reason: str | None = _text(nullable=True)
+    on_behalf: str | None = _text(nullable=True)
+    second_by: str | None = _text(nullable=True)
+    agreed_remedy: str | None = _text(nullable=True)
+    agreed_minor: int | None = _number(nullable=True)
+    question_us: int | None = _number(nullable=True)
+    questions: int = _number(nullable=False)
+    moves: int = _number(nullable=False)
     __table_args__ = (
+        Index("recovery_state_status", "status", "due_us"),  # what is pending, what is promised
         Index("recovery_state_case", "case_id"),
         Index("recovery_state_receipt", "receipt"),
         Index("recovery_state_day", "bday", "at_us", "recovery"),  # the order in which recoveries are listed
@@ -177,6 +185,24 @@ class SubjectLockRow(Table, table=True):
     ver: int = _number(nullable=False)
 
 
+class DelegationRow(Table, table=True):
+    """Authority lent. Lists are joined by a space, none named: all; UTC microseconds, ``until_us`` not included."""
+
+    __tablename__ = "recovery_delegation"
+    __table_args__ = _BY_KEY
+    delegation: str = _text(primary_key=True)
+    by_employee: str = _text(nullable=False)
+    to_employee: str = _text(nullable=False)
+    role: str = _text(nullable=False)
+    sites: str = _text(nullable=False)
+    remedies: str = _text(nullable=False)
+    cap_minor: int | None = _number(nullable=True)
+    currency: str | None = _text(nullable=True)
+    from_us: int = _number(nullable=False)
+    until_us: int = _number(nullable=False)
+    revoked_us: int | None = _number(nullable=True)
+
+
 class CheckpointRow(Table, table=True):
     """A signed note about a stream at a size."""
 
@@ -211,7 +237,14 @@ class PersonalRow(Table, table=True):
 metadata = Table.metadata
 """Every table of the log and nothing else."""
 
-PROJECTIONS = ("recovery_stream", "recovery_state", "recovery_line", "recovery_usage", "recovery_subject_lock")
+PROJECTIONS = (
+    "recovery_stream",
+    "recovery_state",
+    "recovery_line",
+    "recovery_usage",
+    "recovery_subject_lock",
+    "recovery_delegation",
+)
 """The tables that follow from the entries alone."""
 
 

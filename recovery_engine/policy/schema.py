@@ -253,6 +253,7 @@ def _read_sentence(raw: Any) -> str:
 
 
 _ON_SILENCE = ("next_role", "decline")
+_ON_QUESTION = ("pause", "run")
 
 
 class Escalation(Frozen):
@@ -260,6 +261,7 @@ class Escalation(Frozen):
 
     answer_within: Annotated[dict[str, int], reads(_read_times_by_role, mapping_of(TEXT))] = {}
     on_silence: Annotated[str, reads(choice(*_ON_SILENCE), {"enum": list(_ON_SILENCE)})] = "next_role"
+    on_question: Annotated[str | None, reads(choice(*_ON_QUESTION), {"enum": list(_ON_QUESTION)})] = None
     fulfil_within: Duration | None = None
     tell_customer: Annotated[dict[str, str], reads(_read_sentences, mapping_of(TEXT))] = {}
 

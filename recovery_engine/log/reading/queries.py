@@ -77,6 +77,13 @@ class AuditRow(NamedTuple):
     closed_us: int | None
     closed_by: str | None
     closed_reason: str | None
+    on_behalf: str | None
+    second_by: str | None
+    agreed_remedy: str | None
+    agreed_minor: int | None
+    question_us: int | None
+    questions: int
+    moves: int
     lines: tuple[str, ...]
 
     @property

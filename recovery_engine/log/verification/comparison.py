@@ -5,7 +5,7 @@ from typing import Any
 
 from recovery_engine.log.database import COLUMNS
 from recovery_engine.log.merkle import frontier_bytes
-from recovery_engine.log.projection import RecoveryState
+from recovery_engine.log.projection import RecoveryState, delegation_row
 from recovery_engine.log.verification.chain import Chain
 from recovery_engine.log.verification.findings import Wrong
 from recovery_engine.log.verification.fold import Fold
@@ -159,3 +159,16 @@ def versions(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
         at, there = own[1] if own else 0, row[1] if row else 0
         if at != there:
             drift(None, None, f"`ver` of `{subject}` in `recovery_subject_lock` is {there}, and the entries say {at}")
+
+
+def delegations(snapshot: Snapshot, fold: Fold, drift: Wrong) -> None:
+    """Compare ``recovery_delegation``."""
+    ours = (((name,), tuple(delegation_row(fold.delegations[name]))) for name in sorted(fold.delegations))
+    theirs = keyed(snapshot.table("recovery_delegation", "delegation"), 1)
+    for (name,), own, row in side_by_side(ours, theirs):
+        if own is None:
+            drift(None, None, f"`recovery_delegation` has `{name}`, and no entry lends it")
+        elif row is None:
+            drift(None, None, f"`recovery_delegation` lacks `{name}`")
+        else:
+            _differ("recovery_delegation", name, COLUMNS["recovery_delegation"], own, row, (None, None), drift)

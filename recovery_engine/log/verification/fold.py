@@ -5,22 +5,26 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from recovery_engine.errors import NotAllowed
 from recovery_engine.log.entry import ORGANISATION, Entry, decode
+from recovery_engine.log.personal import kept_as
 from recovery_engine.log.projection import (
-    FOLLOWS,
     RecoveryState,
     counted,
+    delegated,
     implied_subjects,
     lines_of,
     state_after,
 )
 from recovery_engine.log.verification.cases import Cases
 from recovery_engine.log.verification.register import Register
-from recovery_engine.log.verification.replay import Replay
+from recovery_engine.log.verification.replay import Carried, Replay
 from recovery_engine.log.verification.ruling import Ruling, Seen
 from recovery_engine.log.verification.shelf import Shelf
 from recovery_engine.log.verification.snapshot import Snapshot
 from recovery_engine.log.verification.tally import Tally
+from recovery_engine.log.writing.deciding import asked_for
+from recovery_engine.workflow import FOLLOWS, Delegation, is_agreed, require_no_cycle
 
 Wrong = Callable[[str], None]
 """Told what is wrong with the entry at hand."""
@@ -32,16 +36,17 @@ _MOST_RECOVERIES = 5_000
 class Kept(NamedTuple):
     """What is kept of a recovery.
 
-    Where it stands, the leaves (hex) of the entries that asked for it and that granted it, who agreed and on whose
-    behalf, and the deciding lines.
+    Where it stands, the leaves (hex) of the entries that say what is asked for, what granted it and what the open
+    question is, the deciding lines, the proof that came with answers, and the own limit of whoever agreed first.
     """
 
     state: RecoveryState
     asked: str
     granted: str | None
-    agreed: str | None
-    behalf: str | None
+    question: str | None
     lines: list[str]
+    proof: list[str]
+    own_limit: dict[str, int] | None
 
 
 def _pack(kept: Kept) -> bytes:
@@ -84,6 +89,7 @@ class Fold:
         self._ruling = Ruling(self.tally, register, replay)
         self.forgotten: dict[str, int] = {}  # by token, the seq of the entry that says so
         self.reopened: dict[str, set[tuple[int, str]]] = {}  # by stream, the sizes and roots (hex) that are lost
+        self.delegations: dict[str, Delegation] = {}
         self.identity: Entry | None = None  # what the first `opened` says: log, origin, tracks
         self._wrong: Wrong = _unheard
 
@@ -104,6 +110,10 @@ class Fold:
             self._later(entry, leaf)
         elif kind == "policy_loaded":
             self._register.loaded(entry)
+        elif kind == "delegated":
+            self._delegated(entry)
+        elif kind == "revoked":
+            self._revoked(entry)
         elif kind == "forgotten":
             self.forgotten[entry["person"]] = entry["seq"]
         elif kind == "opened":
@@ -144,9 +154,10 @@ class Fold:
         state = state_after(None, entry)
         assert state is not None
         self._touches(entry, implied_subjects(state, request["employee"], self.tracked))
-        self._ruling.decided(entry, Seen(state, request["employee"]))
+        self._ruling.decided(entry, Seen(state, (request["employee"],)))
         granted = leaf if outcome == "approve" else None
-        self.recoveries.put(state.recovery, Kept(state, leaf, granted, None, None, lines_of(entry)))
+        kept = Kept(state, leaf, granted, None, lines_of(entry), [], request.get("own_limit"))
+        self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
 
     def _touches(self, entry: Entry, implied: list[str]) -> None:
@@ -170,35 +181,80 @@ class Fold:
             wrong(str(error))
             return
         assert after is not None
-        if entry["of"] != (kept.granted if kind in ("fulfilled", "voided") else kept.asked):
+        if entry["of"] != _answers(kind, kept):
             wrong("`of` is not the leaf of the entry it answers")
+        first = self._entry(state) if kind in _ASK_THE_FIRST else None
         if kind == "approved":
-            kept = self._approved(entry, leaf, kept)
+            kept = self._approved(entry, leaf, kept, first)
+        elif kind == "joined":
+            self._joined(entry, state, first)
         else:
-            self._ruling.later(entry, state)
+            self._ruling.later(entry, state, first)
         if kind == "voided":
-            self._voided(entry, kept)
-        self.recoveries.put(state.recovery, kept._replace(state=after))
+            self._voided(entry, state)
+        kept = kept._replace(
+            state=after,
+            asked=leaf if kind == "amended" else kept.asked,
+            question=leaf if kind == "asked" else kept.question,
+            proof=sorted({*kept.proof, *entry.get("evidence", ())}),
+        )
+        self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
 
-    def _approved(self, entry: Entry, leaf: str, kept: Kept) -> Kept:
-        wrong, state, by, behalf = self._wrong, kept.state, entry["by"], entry.get("for")
-        if by == state.employee or behalf == state.employee:
-            wrong("approved by the person who asked")
-        if by == kept.agreed:
-            wrong("approved twice by one person")
-        if entry["amount"] > state.asked_minor:
-            wrong("approved more than was asked for")
+    def _approved(self, entry: Entry, leaf: str, kept: Kept, first: Entry | None) -> Kept:
+        wrong, state = self._wrong, kept.state
         if entry["policy"] != state.policy:
             wrong("approved under another policy than the request was made under")
         if ("counts" in entry) == ("second" in entry):
             wrong("`approved` with `counts` and a `second` still to come, or with neither")
-        implied = implied_subjects(state, by, self.tracked)
-        self._touches(entry, implied if behalf is None else sorted({*implied, f"employee:{behalf}"}))
-        asked = self._entry(state)
-        if asked is not None:
-            self._ruling.approved(entry, Seen(state, by), asked, kept.agreed is not None)
-        return kept._replace(agreed=by, behalf=behalf, granted=leaf if "counts" in entry else None)
+        lent = self.delegations.get(entry.get("delegation", ""))
+        if (lent.by if lent else None) != entry.get("for") or ("delegation" in entry) != (lent is not None):
+            wrong("`for` is not who lent the authority")
+        agreed = is_agreed(state)
+        by, role, behalf = (
+            (state.approver or "", state.approver_role or "", state.on_behalf)
+            if agreed
+            else (entry["by"], entry["role"], entry.get("for"))
+        )
+        own = kept.own_limit if agreed else entry.get("own_limit")
+        self._touches(entry, implied_subjects(state, by, self.tracked, behalf))
+        seen = Seen(state, (by,) if behalf is None else (by, behalf))
+        self._ruling.approved(entry, seen, first, Carried(by, role, own, kept.proof), lent)
+        return kept._replace(granted=leaf if "counts" in entry else None, own_limit=own)
+
+    def _joined(self, entry: Entry, state: RecoveryState, first: Entry | None) -> None:
+        wrong, request = self._wrong, entry["request"]
+        if first is not None and asked_for(request) != asked_for(first["request"] | {"amount": state.asked_minor}):
+            wrong(f"it asks for something else than `{state.recovery}`")
+        if entry["by"] != request["employee"]:
+            wrong("`by` is not that of the request")
+        if ("note" in request) != ("note" in entry.get("personal", ())):
+            wrong("a note that was not kept, or kept and not given")
+        if (entry.get("to"), entry.get("due_us")) != (state.to_role, state.due_us):
+            wrong("`to` or `due_us` is not that of the recovery it joins")
+
+    # --- authority that is lent ---
+
+    def _delegated(self, entry: Entry) -> None:
+        lent = delegated(entry)
+        try:
+            require_no_cycle(lent, self.delegations.values())
+        except NotAllowed as error:
+            self._wrong(error.message)
+        if not entry["at_us"] < lent.until_us > lent.from_us:
+            self._wrong("a delegation that is over before it begins")
+        self._touches(entry, sorted(f"employee:{person}" for person in {lent.by, lent.to}))
+        self.delegations[lent.delegation] = lent
+
+    def _revoked(self, entry: Entry) -> None:
+        lent = self.delegations.get(entry["delegation"])
+        if lent is None:
+            self._wrong(f"there is no delegation `{entry['delegation']}`")
+            return
+        if lent.revoked_us is not None or entry["by"] != lent.by:
+            self._wrong("revoked twice, or by somebody else than who lent it")
+        self._touches(entry, sorted(f"employee:{person}" for person in {lent.by, lent.to}))
+        self.delegations[lent.delegation] = lent._replace(revoked_us=entry["at_us"])
 
     def _entry(self, state: RecoveryState) -> Entry | None:
         """The entry that opened a recovery, from the log."""
@@ -207,10 +263,8 @@ class Fold:
         except ValueError:
             return None
 
-    def _voided(self, entry: Entry, kept: Kept) -> None:
-        state = kept.state
-        implied = implied_subjects(state, state.approver or "", self.tracked)
-        self._touches(entry, implied if kept.behalf is None else sorted({*implied, f"employee:{kept.behalf}"}))
+    def _voided(self, entry: Entry, state: RecoveryState) -> None:
+        self._touches(entry, implied_subjects(state, state.approver or "", self.tracked, state.on_behalf))
         taken_back = {
             "bday": state.granted_bday,
             "remedy": state.granted_remedy,
@@ -227,7 +281,8 @@ class Fold:
     def _commit(self, entry: Entry, state: RecoveryState) -> None:
         for field, commitment in entry.get("personal", {}).items():
             committed = Committed(commitment, state.customer, entry["stream"], entry["seq"])
-            self.texts.put(f"{state.recovery}\0{field}", committed)
+            seq = None if entry["kind"] == "decided" else entry["seq"]
+            self.texts.put(f"{state.recovery}\0{kept_as(field, seq)}", committed)
 
     def commitments(self) -> Iterator[tuple[tuple[str, str], Committed]]:
         """Every commitment to a personal text, by recovery and field, in byte order."""
@@ -243,8 +298,17 @@ class Fold:
             yield subject.removeprefix("customer:")
 
 
-_OF_ORGANISATION = {"policy_loaded", "delegated", "forgotten"}
+_OF_ORGANISATION = {"policy_loaded", "delegated", "revoked", "forgotten"}
 _OF_ANY = {"opened", "clock_set", "reopened"}
+_ASK_THE_FIRST = {"approved", "declined", "asked", "joined", "moved_up", "lapsed"}
+"""The steps that are checked against the entry that opened the recovery."""
+
+
+def _answers(kind: str, kept: Kept) -> str | None:
+    """The leaf of the entry that a step answers."""
+    if kind in ("fulfilled", "voided"):
+        return kept.granted
+    return kept.question if kind == "answered" else kept.asked
 
 
 def _unheard(what: str) -> None:

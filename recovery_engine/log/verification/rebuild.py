@@ -10,6 +10,7 @@ from recovery_engine.errors import LogError, TamperedLog
 from recovery_engine.log.database import COLUMNS, Row, Unavailable
 from recovery_engine.log.merkle import frontier_bytes
 from recovery_engine.log.opening import database_problems
+from recovery_engine.log.projection import delegation_row
 from recovery_engine.log.proof.anchors import reading
 from recovery_engine.log.verification.findings import Report
 from recovery_engine.log.verification.shelf import temporary_file
@@ -20,7 +21,7 @@ from recovery_engine.log.writing.creation import place_of
 _AT_ONCE = 1_000
 
 # INVARIANT: in the order in which writers come to them, so that nobody waits for somebody who waits for us.
-_LOCKED = "recovery_subject_lock, recovery_stream, recovery_state, recovery_line, recovery_usage"
+_LOCKED = "recovery_subject_lock, recovery_stream, recovery_state, recovery_line, recovery_usage, recovery_delegation"
 
 
 def rebuild(database: str | Path, progress: Progress | None = None) -> Report:
@@ -82,6 +83,7 @@ def _projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:
     yield "recovery_state", (kept.state for _, kept in fold.recoveries.items())
     yield "recovery_line", ((name, line) for name, kept in fold.recoveries.items() for line in kept.lines)
     yield "recovery_usage", fold.tally.rows()
+    yield "recovery_delegation", (delegation_row(fold.delegations[name]) for name in sorted(fold.delegations))
 
 
 def _insert(connection: Any, postgresql: bool, table: str, rows: Iterable[Row]) -> None:

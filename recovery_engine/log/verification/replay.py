@@ -1,7 +1,7 @@
 """Decisions made again, from what their entries say they saw, under the policy of their digest."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from recovery_engine.decide import decide
 from recovery_engine.errors import InvalidRequest, PolicyError
@@ -10,13 +10,23 @@ from recovery_engine.log.entry import SEMANTICS, Entry
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.verification.register import Register, Terms
 from recovery_engine.log.writing.deciding import verdict
-from recovery_engine.model import FAULT, OWED, Decision, Outcome
+from recovery_engine.model import FAULT, OWED, Decision
 from recovery_engine.policy.schema import Policy
+from recovery_engine.workflow import stopped_by, waived
 
 FAULTY = "fault"
 """The matcher that an entry names where the two did not agree."""
 
 _SAID = ("outcome", "to", "second", "because", "rungs")
+
+
+class Carried(NamedTuple):
+    """Whose authority an approval stands on: the approver's, or the first person's, with the proof from answers."""
+
+    employee: str
+    role: str
+    own_limit: dict[str, int] | None
+    proof: list[str]
 
 
 class Replay:
@@ -49,36 +59,51 @@ class Replay:
         self.replayed += 1
         return differs
 
-    def approved(self, entry: Entry, terms: Terms, asked: Entry, second: str | None) -> str | None:
-        """Why the approver of an `approved` entry was not allowed to; None where there was no reason.
+    def approved(self, entry: Entry, terms: Terms, asked: Entry, carried: Carried, agreed: bool) -> str | None:
+        """Why an `approved` entry could not be as it is; None where there is no reason.
 
-        *asked* is the entry that is approved; *second* the role that a second person must have.
+        *asked* is the entry that opened the recovery, *carried* whose authority it stands on; *agreed*: it is the
+        second person's, who needs the role and not the limit.
         """
         if not _replayable(entry):
             self.not_replayed += 1
             return None
         self.replayed += 1
-        role, ladder = entry["role"], terms.policy.ladder
-        if second is not None:  # the second person needs the role, not the limit
-            low = ladder.index(role) < ladder.index(second)
-            return f"approved by a {role}, where a second person of role {second} must agree" if low else None
         fields = {
-            **asked["request"],
-            **{name: entry[name] for name in ("role", "remedy", "amount")},
-            "employee": entry["by"],
+            **{name: value for name, value in asked["request"].items() if name != "own_limit"},
+            **{name: entry[name] for name in ("remedy", "amount")},
+            "role": carried.role,
+            "employee": carried.employee,
+            "evidence": sorted({*asked["request"].get("evidence", ()), *carried.proof}),
         }
-        waived = set(entry.get("waived", ()))
-        stopped: str | None = None
+        if carried.own_limit is not None:
+            fields["own_limit"] = carried.own_limit
+        differs: str | None = None
         for decision in self._decisions({**asked, "usage": entry["usage"]}, terms, fields):
             if isinstance(decision, str):
-                stopped = stopped or decision
+                differs = differs or decision
                 continue
-            (rung,) = [rung for rung in decision.rungs if rung.role == role]
-            stops = [line for line in rung.stopped_by if line not in waived]
-            if not stops and decision.outcome != Outcome.DENY:
+            if decision.lines == (FAULT,):
+                self.not_replayed += 1
                 return None
-            stopped = f"a {role} could not approve it, because of `{(stops or decision.lines)[0]}`"
-        return stopped
+            found = self._approval_differs(entry, terms.policy, decision, carried.role, agreed)
+            if found is None:
+                return None
+            differs = found
+        return differs
+
+    def _approval_differs(
+        self, entry: Entry, policy: Policy, decision: Decision, role: str, agreed: bool
+    ) -> str | None:
+        if stops := stopped_by(policy, decision, role):
+            return f"a {role} could not approve it, because of `{stops[0]}`"
+        said = verdict(decision)
+        second = None if agreed else decision.second
+        expected = {"because": said["because"], "second": second, "waived": waived(policy, decision, role) or None}
+        for name, value in expected.items():
+            if entry.get(name) != value:
+                return f"`{name}` is {_shown(entry.get(name))}, and the policy gives {_shown(value)}"
+        return None
 
     def _decisions(self, entry: Entry, terms: Terms, fields: dict[str, Any]) -> Iterator[Decision | str]:
         """What may have been decided, or why nothing could be."""

@@ -1,23 +1,45 @@
 """What the policy has to say of an entry: its day, when it is due, the usage it saw, what it counts, the decision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
+from recovery_engine.errors import NotAllowed
 from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.projection import RecoveryState, case_subject
 from recovery_engine.log.verification.register import Register, Terms
-from recovery_engine.log.verification.replay import Replay
+from recovery_engine.log.verification.replay import Carried, Replay
 from recovery_engine.log.verification.tally import CaseRow, Tally
 from recovery_engine.model import GOODWILL, OWED
+from recovery_engine.workflow import (
+    Actor,
+    Delegation,
+    after_silence,
+    approval,
+    due_after_answer,
+    first_asked,
+    is_agreed,
+    is_silent,
+    require_answerer,
+    require_approver,
+    require_delegation,
+    require_follows,
+    require_requester,
+)
+
+_OF_THE_CLOCK = ("moved_up", "lapsed")
 
 
 class Seen(NamedTuple):
-    """Whose usage a deciding entry saw: that of the recovery's case, customer and site, and of who decided."""
+    """Whose usage a deciding entry saw: that of the recovery's case, customer and site, and of who decided.
+
+    Of several people, one of whom lent the other authority, the larger sums.
+    """
 
     state: RecoveryState
-    employee: str
+    employees: tuple[str, ...]
 
 
 @lru_cache(maxsize=1_000)
@@ -60,46 +82,89 @@ class Ruling:
         if self._replay is not None and (differs := self._replay.decided(entry, terms)):
             self.wrong(differs)
 
-    def approved(self, entry: Entry, seen: Seen, asked: Entry, agreed: bool) -> None:
-        """Check an `approved` entry against what was *asked*; *agreed*: whether another approver did before."""
-        terms = self._terms(entry["policy"])
+    def approved(
+        self, entry: Entry, seen: Seen, asked: Entry | None, carried: Carried, lent: Delegation | None
+    ) -> None:
+        """Check an `approved` entry against what was *asked*; *lent* is the authority it was done with, if any."""
+        terms, state = self._terms(entry["policy"]), seen.state
         if terms is None:
             self._count_as_not_replayed()
             return
         self._day(entry, terms)
-        if entry["role"] not in terms.policy.ladder or entry.get("second", entry["role"]) not in terms.policy.ladder:
+        policy = terms.policy
+        if entry["role"] not in policy.ladder or entry.get("second", entry["role"]) not in policy.ladder:
             self.wrong("a role that the policy does not know")
             return
         case_rows = self._usage(entry, terms, seen)
-        self._counts(entry, seen.state, case_rows, entry["remedy"], entry["amount"])
-        escalation = terms.policy.escalation
+        self._counts(entry, state, case_rows, entry["remedy"], entry["amount"])
+        escalation = policy.escalation
         self._due(
             entry, escalation.fulfil_within if "counts" in entry else escalation.answer_within.get(entry["second"])
         )
-        if self._replay is not None:
-            is_second = agreed or _agreed_by_asking(asked, terms)
-            second = seen.state.second_role if is_second else None
-            if differs := self._replay.approved(entry, terms, asked, second):
+        with self._allowed():
+            require_approver(policy, state, Actor(entry["by"], entry["role"], entry.get("for")))
+            given = approval(state, entry["remedy"], entry["amount"])
+            if lent is not None:
+                had = sum(int(row[2]) for row in case_rows if row[1] == state.basis)
+                require_delegation(lent, state, entry["by"], state.site, given, had, entry["at_us"])
+                if lent.role != entry["role"]:
+                    self.wrong(f"approved as {entry['role']}, and {lent.role} was lent")
+        if self._replay is not None and asked is not None:
+            if differs := self._replay.approved(entry, terms, asked, carried, is_agreed(state)):
                 self.wrong(differs)
+
+    @contextmanager
+    def _allowed(self) -> Iterator[None]:
+        try:
+            yield
+        except NotAllowed as error:
+            self.wrong(error.message)
 
     def _count_as_not_replayed(self) -> None:
         if self._replay is not None:
             self._replay.not_replayed += 1
 
-    def later(self, entry: Entry, state: RecoveryState) -> None:
-        """Check a step that reads and grants nothing."""
+    def later(self, entry: Entry, state: RecoveryState, first: Entry | None) -> None:
+        """Check a step that reads and grants nothing; *first* is the entry that opened the recovery."""
         terms = self._terms(state.policy)
         if terms is None:
             return
         self._day(entry, terms)
-        if entry["kind"] == "moved_up":
-            ladder = terms.policy.ladder
-            if entry["to"] not in ladder or (
-                state.to_role and ladder.index(entry["to"]) <= ladder.index(state.to_role)
-            ):
-                self.wrong(f"moved up to `{entry['to']}`, which is not above `{state.to_role}`")
-            self._due(entry, terms.policy.escalation.answer_within.get(entry["to"]), entry["due_us"])
-        elif entry["kind"] == "lapsed" and entry["due_us"] != state.due_us:
+        kind, policy, by = entry["kind"], terms.policy, entry["by"]
+        with self._allowed():
+            require_follows(kind, state)
+            if by is None or kind in _OF_THE_CLOCK:
+                self._silence(entry, state, terms, first)
+            elif kind in ("declined", "asked") and first is not None:
+                if entry["role"] not in policy.ladder:
+                    self.wrong("a role that the policy does not know")
+                    return
+                require_answerer(policy, state, Actor(by, entry["role"]), first_asked(policy, state, first["to"]))
+            elif kind in ("withdrawn", "amended"):
+                require_requester(state, by)
+        if kind == "amended" and not 0 < entry["amount"] < state.asked_minor:
+            self.wrong("amended to more than was asked for")
+        if kind == "answered" and entry.get("due_us") != due_after_answer(policy, state, entry["at_us"]):
+            self.wrong("`due_us` is not what the policy gives")
+
+    def _silence(self, entry: Entry, state: RecoveryState, terms: Terms, first: Entry | None) -> None:
+        """What the clock did: only when nobody had answered in time, and only what the policy says then."""
+        policy, kind = terms.policy, entry["kind"]
+        if entry["by"] is not None or kind not in (*_OF_THE_CLOCK, "declined"):
+            self.wrong(f"`{kind}` by {entry['by'] or 'nobody'}")
+        if not is_silent(policy, state, entry["at_us"]):
+            self.wrong(f"`{kind}` before the answer was due")
+        if first is None:
+            return
+        able = [role for role, *stops in first["rungs"] if not stops]
+        silence = after_silence(policy, state, able)
+        if (silence.kind, silence.to) != (kind, entry.get("to")):
+            self.wrong(f"silence gives `{silence.kind}`{f' to {silence.to}' if silence.to else ''}")
+        if kind == "moved_up":
+            self._due(entry, policy.escalation.answer_within.get(entry["to"]))
+            if entry["step"] != state.moves + 1:
+                self.wrong(f"`step` is {entry['step']}, and it must be {state.moves + 1}")
+        elif kind == "lapsed" and entry["due_us"] != state.due_us:
             self.wrong("`due_us` is not when the answer was due")
 
     def _terms(self, digest: str) -> Terms | None:
@@ -115,8 +180,8 @@ class Ruling:
         if entry["bday"] != day:
             self.wrong(f"the business day is {entry['bday']}, and by its time it is {day}")
 
-    def _due(self, entry: Entry, within_s: int | None, default: int | None = None) -> None:
-        due_us = default if within_s is None else entry["at_us"] + within_s * 1_000_000
+    def _due(self, entry: Entry, within_s: int | None) -> None:
+        due_us = None if within_s is None else entry["at_us"] + within_s * 1_000_000
         if entry.get("due_us") != due_us:
             self.wrong("`due_us` is not what the policy gives")
 
@@ -134,6 +199,9 @@ class Ruling:
         budget_rows = []
         for line, per, span, first in terms.budgets(entry["bday"]):
             amount, times = self._tally.used(_subject_of(per, seen, subject), span, first)
+            if per == "employee" and len(seen.employees) > 1:
+                other = self._tally.used(f"employee:{seen.employees[1]}", span, first)
+                amount, times = max(amount, other[0]), max(times, other[1])
             if amount or times:
                 budget_rows.append([line, amount, times])
         budget_rows.sort()
@@ -158,17 +226,11 @@ class Ruling:
             self.wrong(f"`counts` is {counts}, and it must be {expected}")
 
 
-def _agreed_by_asking(asked: Entry, terms: Terms) -> bool:
-    """Whether whoever asked could have granted it, but for the second person that must agree."""
-    four_eyes = {line.id for line in terms.policy.four_eyes}
-    return all(reason[0] in four_eyes for reason in asked["because"])
-
-
 def _subject_of(per: str, seen: Seen, case: str) -> str:
     """Whose sums a budget adds up. Without a customer the receipt or the case stands in."""
     state = seen.state
     if per == "employee":
-        return f"employee:{seen.employee}"
+        return f"employee:{seen.employees[0]}"
     if per == "site":
         return state.stream
     if per == "customer":

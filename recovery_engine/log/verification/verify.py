@@ -127,6 +127,7 @@ def compare_projections(snapshot: Snapshot, examined: Examined, drift: Wrong) ->
     _holds("state", drift, comparison.recoveries, snapshot, examined.fold, drift)
     _holds("usage", drift, comparison.usage, snapshot, examined.fold, drift)
     _holds("subject_lock", drift, comparison.versions, snapshot, examined.fold, drift)
+    _holds("delegation", drift, comparison.delegations, snapshot, examined.fold, drift)
 
 
 def _holds(table: str, wrong: Wrong, compare: Callable[..., None], *args: Any) -> None:

@@ -1,6 +1,6 @@
 """Deciding with the log at hand: whose sums count, what an entry says of it, and making it again from the entry."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -9,11 +9,11 @@ from typing import Any
 from recovery_engine.decide import decide
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError
 from recovery_engine.log.book import usage_of
-from recovery_engine.log.entry import ORGANISATION, Entry
+from recovery_engine.log.entry import ORGANISATION, Entry, stream_of
 from recovery_engine.log.policies import InForce, Policies
 from recovery_engine.log.projection import case_subject
 from recovery_engine.log.requests import CASE_HAS_ANOTHER
-from recovery_engine.log.writing.group import CaseRow
+from recovery_engine.log.writing.group import CaseRow, Group
 from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, RecoveryRequest, Rung, Usage
 from recovery_engine.money import format_minor
 from recovery_engine.policy.reading import ILL_TYPED, problem
@@ -53,16 +53,23 @@ def _shown(name: str, value: Any, currency: str) -> str:
     return format_minor(value, currency) if name == "bill" else str(value)
 
 
+def asked_for(fields: Entry) -> Entry:
+    """What a request asks for, whoever asks."""
+    return {name: value for name, value in fields.items() if name not in ("employee", "role", "own_limit", "note")}
+
+
 def counted_before(case_rows: list[list[str | int]]) -> bool:
     """Whether a case had goodwill before, and so was counted."""
     return any(basis == GOODWILL for _, basis, _, _ in case_rows)
 
 
-def budget_subject(line: BudgetLine, request: RecoveryRequest, token: str | None, stream: str) -> str:
+def budget_subject(
+    line: BudgetLine, request: RecoveryRequest, token: str | None, stream: str, employee: str | None = None
+) -> str:
     """Whose sums a budget adds up. Without a customer the receipt stands in, else the case."""
     match line.per:
         case "employee":
-            return f"employee:{request.employee}"
+            return f"employee:{employee or request.employee}"
         case "site":
             return stream
         case "customer" if token:
@@ -70,6 +77,21 @@ def budget_subject(line: BudgetLine, request: RecoveryRequest, token: str | None
         case "customer":
             return case_subject(request.case, request.receipt)
     return ORGANISATION
+
+
+def budget_rows(
+    group: Group, in_force: InForce, request: RecoveryRequest, token: str | None, people: Iterable[str]
+) -> list[list[str | int]]:
+    """What each budget's period already holds, as an entry has it; of several *people* the larger sums."""
+    stream = stream_of(request.site)
+    rows: list[list[str | int]] = []
+    for line, window in group.policies.windows(in_force.policy, in_force.day):
+        subjects = [budget_subject(line, request, token, stream, person) for person in people]
+        sums = [group.book(subject, window.first).used(window) for subject in subjects]
+        amount, times = max(used.amount for used in sums), max(used.times for used in sums)
+        if amount or times:
+            rows.append([line.id, amount, times])
+    return sorted(rows)
 
 
 def decided(policies: Policies, in_force: InForce, request: RecoveryRequest, usage: Usage) -> Decision:

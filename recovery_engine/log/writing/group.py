@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 from recovery_engine.errors import LogError
 from recovery_engine.log.book import Book, UsageKey
 from recovery_engine.log.calendar import iso_utc
-from recovery_engine.log.database import Head, Reading, Row, Statement
+from recovery_engine.log.database import COLUMNS, Head, Reading, Row, Statement
 from recovery_engine.log.entry import NO_LEAF, ORGANISATION, VERSION, Entry, decode, encode
 from recovery_engine.log.merkle import frontier_bytes, frontier_from, grown, leaf_hash, root_of
 from recovery_engine.log.personal import new_token
 from recovery_engine.log.policies import Policies, PolicyRow
-from recovery_engine.log.projection import RecoveryState, counted, lines_of, state_after
+from recovery_engine.log.projection import (
+    RecoveryState,
+    counted,
+    delegation_from,
+    delegation_row,
+    lines_of,
+    state_after,
+)
+from recovery_engine.workflow import Delegation
 
 Random = Callable[[int], bytes]
 """Gives so many random bytes."""
@@ -48,6 +56,14 @@ class Earlier(NamedTuple):
     receipt: LogReceipt
 
 
+def _earlier(row: Row) -> Earlier:
+    _, body, leaf, root = row
+    entry = decode(bytes(body))
+    return Earlier(
+        entry, LogReceipt(entry["stream"], entry["seq"], bytes(leaf).hex(), bytes(root).hex(), entry["at_us"])
+    )
+
+
 class CaseRow(NamedTuple):
     """What belongs to a case, as one of its recoveries has it."""
 
@@ -59,6 +75,12 @@ class CaseRow(NamedTuple):
     occurred_on: str | None
     category: str | None
     severity: str | None
+    recovery: str
+    stream: str
+    status: str
+    remedy: str
+    basis: str
+    asked_minor: int
 
 
 class Origin(NamedTuple):
@@ -99,10 +121,12 @@ class _Stream:
         self.frontier = frontier_from(bytes(frontier), self.size)
 
 
+_AT_ONCE = 500
 _STATE = f"SELECT {', '.join(RecoveryState._fields)} FROM recovery_state WHERE "
 _IDS = "SELECT request_id, body, leaf, root FROM recovery_log WHERE request_id IN (?*)"
+_CASE_COLUMNS = {"case": "case_id", "bill": "bill_minor"}
 _CASES = (
-    "SELECT case_id, receipt, customer, currency, bill_minor, occurred_on, category, severity FROM recovery_state "
+    f"SELECT {', '.join(_CASE_COLUMNS.get(name, name) for name in CaseRow._fields)} FROM recovery_state "
     "WHERE case_id IN (?*) OR receipt IN (?*)"
 )
 _REFERENCES = "SELECT reference, token FROM recovery_subject WHERE reference IN (?*)"
@@ -116,10 +140,8 @@ _TEXTS = (
     "SELECT DISTINCT p.field FROM recovery_personal p JOIN recovery_state s ON s.recovery = p.recovery "
     "WHERE s.customer = ?"
 )
-_GRANTS = (
-    "SELECT leaf, body FROM recovery_log WHERE request_id IN (?*) UNION ALL "
-    "SELECT leaf, body FROM recovery_log WHERE continues IN (?*) AND kind = 'approved'"
-)
+_LATER = "SELECT request_id, body, leaf, root FROM recovery_log WHERE continues IN (?*) ORDER BY seq"
+_DELEGATIONS = f"SELECT {', '.join(COLUMNS['recovery_delegation'])} FROM recovery_delegation"
 
 
 class Group:
@@ -143,6 +165,9 @@ class Group:
         self._new_tokens: set[str] = set()
         self._earlier: dict[str, Earlier] = {}
         self._states: dict[str, RecoveryState | None] = {}
+        self._added: dict[str, list[Earlier]] = {}  # entries of this transaction, by recovery
+        self._delegations: dict[str, Delegation] | None = None
+        self._lent: dict[str, Delegation] = {}  # lent or taken back in this transaction
         self._cases: list[CaseRow] = []
         self._books: dict[str, dict[str, Book]] = {}  # by subject and first day
         self._versions: dict[str, int] = {}
@@ -178,10 +203,8 @@ class Group:
             reads.append(((_USAGE, (subjects, first)), partial(self._take_usage, subjects, first)))
 
     def _take_earlier(self, rows: list[Row]) -> None:
-        for request_id, body, leaf, root in rows:
-            entry = decode(bytes(body))
-            receipt = LogReceipt(entry["stream"], entry["seq"], bytes(leaf).hex(), bytes(root).hex(), entry["at_us"])
-            self._earlier[request_id] = Earlier(entry, receipt)
+        for row in rows:
+            self._earlier[row[0]] = _earlier(row)
 
     def _take_states(self, rows: list[Row]) -> None:
         for row in rows:
@@ -208,7 +231,8 @@ class Group:
             if head[1]:  # a row without entries was only made to be locked
                 self._streams[str(head[0])] = _Stream(Head(*head))
 
-    def _read(self, sql: str, *values: Any) -> list[Row]:
+    def read(self, sql: str, *values: Any) -> list[Row]:
+        """The rows of a statement."""
         return self._reading.batch([(sql, values)])[0]
 
     def read_policies(self) -> list[PolicyRow]:
@@ -223,32 +247,50 @@ class Group:
         """Where a recovery stands."""
         if recovery not in self._states:
             self._states[recovery] = None
-            self._take_states(self._read(f"{_STATE}recovery IN (?*)", [recovery]))
+            self._take_states(self.read(f"{_STATE}recovery IN (?*)", [recovery]))
         return self._states[recovery]
+
+    def states(self, recoveries: list[str]) -> list[RecoveryState]:
+        """Where each of them stands."""
+        found: list[RecoveryState] = []
+        for at in range(0, len(recoveries), _AT_ONCE):
+            found += [
+                RecoveryState(*row) for row in self.read(f"{_STATE}recovery IN (?*)", recoveries[at : at + _AT_ONCE])
+            ]
+        return found
 
     def states_of_case(self, case: str) -> list[RecoveryState]:
         """Where every recovery of a case stands, in the order they were asked for."""
-        rows = self._read(f"{_STATE}case_id IN (?*)", [case])
+        rows = self.read(f"{_STATE}case_id IN (?*)", [case])
         return sorted((RecoveryState(*row) for row in rows), key=lambda state: (state.at_us, state.stream, state.seq))
 
     def streams(self) -> list[str]:
         """Every stream that has an entry."""
-        return [
-            str(name) for (name,) in self._read("SELECT stream FROM recovery_stream WHERE size > 0 ORDER BY stream")
-        ]
+        return [str(name) for (name,) in self.read("SELECT stream FROM recovery_stream WHERE size > 0 ORDER BY stream")]
 
     def case(self, case: str, receipt: str | None) -> list[CaseRow]:
         """What the earlier recoveries of a case, and of others that share its receipt, say about it."""
         return [row for row in self._cases if row.case == case or (receipt and row.receipt == receipt)]
 
-    def grant(self, recovery: str) -> tuple[str, Entry]:
-        """The leaf (hex) and the entry with which a recovery was granted."""
-        found = [
-            (bytes(leaf).hex(), entry)
-            for leaf, body in self._read(_GRANTS, [recovery], [recovery])
-            if "counts" in (entry := decode(bytes(body)))
-        ]
-        return found[0]
+    def entries(self, recovery: str) -> list[Earlier]:
+        """The entries about a recovery, in order: first the one that asked for it."""
+        if recovery not in self._earlier:
+            self._take_earlier(self.read(_IDS, [recovery]))
+        added = self._added.get(recovery, [])
+        new = {one.entry["id"] for one in added}
+        stored = [_earlier(row) for row in self.read(_LATER, [recovery]) if row[0] not in new]
+        later = [*stored, *[one for one in added if one.entry["kind"] != "decided"]]
+        return [self._earlier[recovery], *later]
+
+    def grant(self, recovery: str) -> Earlier:
+        """The entry with which a recovery was granted."""
+        return next(one for one in self.entries(recovery) if "counts" in one.entry)
+
+    def delegations(self) -> dict[str, Delegation]:
+        """Every delegation, by its id."""
+        if self._delegations is None:
+            self._delegations = {row[0]: delegation_from(row) for row in self.read(_DELEGATIONS)}
+        return self._delegations
 
     def token(self, reference: str) -> str:
         """The token that stands for a customer; a new one where there is none yet."""
@@ -264,13 +306,13 @@ class Group:
 
     def is_forgotten(self, token: str) -> bool:
         """Whether nobody knows any more whom a token stands for."""
-        return token not in self.known_tokens.values() and not self._read(_TOKENS, [token])
+        return token not in self.known_tokens.values() and not self.read(_TOKENS, [token])
 
     def book(self, subject: str, first: str) -> Book:
         """What a subject already had, from a first day on."""
         book = self._books.get(subject, {}).get(first)
         if book is None:
-            self._take_usage([subject], first, self._read(_USAGE, [subject], first))
+            self._take_usage([subject], first, self.read(_USAGE, [subject], first))
             book = self._books[subject][first]
             for (of, *key), sums in self._usage.items():
                 if of == subject and key[0] >= first:
@@ -294,7 +336,7 @@ class Group:
 
     def _newest(self) -> int:
         """The time of the newest entry anywhere."""
-        return int(self._read("SELECT coalesce(max(last_at_us), 0) FROM recovery_stream")[0][0])
+        return int(self.read("SELECT coalesce(max(last_at_us), 0) FROM recovery_stream")[0][0])
 
     def touches(self, subjects: Iterable[str]) -> list[list[str | int]]:
         """The subjects an entry touches, each with its next version."""
@@ -365,14 +407,12 @@ class Group:
         )
         receipt = LogReceipt(head.name, entry["seq"], head.last_leaf, root.hex(), entry["at_us"])
         self._earlier[entry["id"]] = Earlier(entry, receipt)
+        if recovery is not None:
+            self._added.setdefault(recovery, []).append(self._earlier[entry["id"]])
         return receipt
 
     def _remember_case(self, state: RecoveryState) -> None:
-        row = CaseRow(
-            *(state.case_id, state.receipt, state.customer, state.currency, state.bill_minor),
-            *(state.occurred_on, state.category, state.severity),
-        )
-        self._cases.append(row)
+        self._cases.append(CaseRow._make([getattr(state, _CASE_COLUMNS.get(name, name)) for name in CaseRow._fields]))
 
     def link(self, reference: str) -> None:
         """Keep whom a new token stands for."""
@@ -385,13 +425,18 @@ class Group:
         """Keep what commitments open to: (recovery, field, salt, value)."""
         self._put("recovery_personal", *rows)
 
+    def keep_delegation(self, delegation: Delegation) -> None:
+        """Keep what was lent, or that it was taken back."""
+        self.delegations()[delegation.delegation] = delegation
+        self._lent[delegation.delegation] = delegation
+
     def keep_policy(self, row: PolicyRow) -> None:
         """Keep the text of a policy that was loaded."""
         self._put("recovery_policy", row)
 
     def about(self, token: str) -> list[str]:
         """The kinds of what is kept about the person that a token stands for, sorted."""
-        found = {str(name) for (name,) in self._read(_TEXTS, token)}
+        found = {str(name) for (name,) in self.read(_TEXTS, token)}
         for recovery, name, *_ in self.rows.get("recovery_personal", ()):
             state = self._states[recovery]
             if state is not None and state.customer == token:
@@ -419,6 +464,7 @@ class Group:
             "recovery_state": [state for name in sorted(self._moved) if (state := self._states[name]) is not None],
             "recovery_usage": [(*key, *sums) for key, sums in sorted(self._usage.items())],
             "recovery_subject_lock": [*sorted(self._touched.items())],
+            "recovery_delegation": [delegation_row(self._lent[name]) for name in sorted(self._lent)],
             "recovery_stream": heads,
         }
         return [(table, added) for table, added in rows.items() if added]

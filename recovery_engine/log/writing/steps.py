@@ -4,20 +4,21 @@ A command runs inside the one transaction of its group; what it raises concerns 
 """
 
 from contextlib import suppress
-from datetime import date
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 from unicodedata import normalize
 
-from recovery_engine.errors import IdempotencyConflict, InvalidRequest, NotAllowed
+from recovery_engine.errors import IdempotencyConflict, InvalidRequest
 from recovery_engine.log.book import EVER, usage_of, usage_rows
-from recovery_engine.log.calendar import business_day, offset_s, zone_of
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
 from recovery_engine.log.personal import commitment
 from recovery_engine.log.policies import InForce
-from recovery_engine.log.projection import FOLLOWS, RecoveryState, case_subject, implied_subjects, subjects_of
+from recovery_engine.log.projection import RecoveryState, case_subject, subjects_of
 from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, personal_of
 from recovery_engine.log.writing.deciding import (
     another_value,
+    asked_for,
+    budget_rows,
     budget_subject,
     counted_before,
     decided,
@@ -25,10 +26,10 @@ from recovery_engine.log.writing.deciding import (
     stored_decision,
     verdict,
 )
-from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
+from recovery_engine.log.writing.group import CaseRow, Earlier, Group, LogReceipt, Wanted
+from recovery_engine.log.writing.later import append_with_texts, ill_formed, what_was_asked
 from recovery_engine.model import GOODWILL, Decision, Outcome, RecoveryRequest
-from recovery_engine.policy.reading import ILL_TYPED, problem
-from recovery_engine.policy.schema import Policy
+from recovery_engine.policy.reading import problem
 
 Answer = TypeVar("Answer", covariant=True)
 
@@ -49,20 +50,22 @@ class Step(Protocol[Answer]):
         ...
 
 
-def _ill_formed(error: ValueError) -> InvalidRequest:
-    return InvalidRequest([problem(ILL_TYPED, "request", str(error), "give less")])
-
-
 # --- a recovery is asked for ------------------------------------------------------------------------------------------
 
 
 class Answered(NamedTuple):
-    """A decision, where it stands in the log (None: an incomplete request writes nothing), and whether it is old."""
+    """A decision, where it stands in the log (None: an incomplete request writes nothing), and whether it is old.
+
+    ``recovery`` is the one it is about: another's, where an identical one was pending already. ``before`` is what the
+    case, and others of its receipt, had been answered before.
+    """
 
     decision: Decision
     receipt: LogReceipt | None
     due_us: int | None
     replayed: bool
+    recovery: str | None = None
+    before: tuple[CaseRow, ...] = ()
 
 
 class Request:
@@ -118,10 +121,12 @@ class Request:
         if case.currencies() - {policy.currency}:
             message = f"the case had {', '.join(sorted(case.currencies()))} before"
             raise InvalidRequest([problem(CASE_HAS_ANOTHER, "currency", message, "open another case")])
-        usage = {"case": usage_rows(case), "budgets": _budget_rows(group, in_force, request, token)}
+        usage = {"case": usage_rows(case), "budgets": budget_rows(group, in_force, request, token, [request.employee])}
         decision = decided(group.policies, in_force, request, usage_of(usage["case"], usage["budgets"]))
         if self.dry or decision.outcome == Outcome.INCOMPLETE:
-            return Answered(decision, None, None, False)
+            return Answered(decision, None, None, False, None, tuple(known))
+        if decision.outcome == Outcome.ESCALATE and (pending := self._pending(group, known, fields)):
+            return self._join(group, pending, fields, in_force, at_us)
         due = due_us(policy, decision, at_us)
         entry = {
             "recovery": request.id,
@@ -156,20 +161,53 @@ class Request:
         try:
             receipt = group.append(self.stream, "decided", request.id, request.employee, entry, at_us)
         except ValueError as error:
-            raise _ill_formed(error) from None
+            raise ill_formed(error) from None
         if request.customer:
             group.link(request.customer)
         group.keep_personal((request.id, name, salts[name], normalize("NFC", texts[name])) for name in salts)
-        return Answered(decision, receipt, due, False)
+        return Answered(decision, receipt, due, False, request.id, tuple(known))
+
+    def _pending(self, group: Group, known: list[CaseRow], fields: Entry) -> RecoveryState | None:
+        """The recovery at this site that waits for an answer to the very same; nobody shall have to answer twice."""
+        for row in known:
+            state = group.state(row.recovery) if row.stream == self.stream and row.status == "pending" else None
+            if state is not None and state.status == "pending":
+                asked = group.entries(row.recovery)[0].entry["request"] | {"amount": state.asked_minor}
+                if asked_for(asked) == asked_for(fields):
+                    return state
+        return None
+
+    def _join(self, group: Group, pending: RecoveryState, fields: Entry, in_force: InForce, at_us: int) -> Answered:
+        """Put on record that it was asked for again; the answer to the first is the answer to this one too."""
+        entries = group.entries(pending.recovery)
+        entry: Entry = {
+            "recovery": pending.recovery,
+            "bday": in_force.day.isoformat(),
+            "utc_offset_s": in_force.utc_offset_s,
+            "of": what_was_asked(entries),
+            "request": fields,
+        }
+        entry |= {"to": pending.to_role} if pending.to_role is not None else {}
+        entry |= {"due_us": pending.due_us} if pending.due_us is not None else {}
+        request, texts = self.request, personal_of(self.request)
+        receipt = append_with_texts(group, self.stream, "joined", request.id, request.employee, entry, at_us, texts)
+        return self._joined(group, entry, receipt, False)
+
+    def _joined(self, group: Group, entry: Entry, receipt: LogReceipt, replayed: bool) -> Answered:
+        first = group.entries(entry["recovery"])[0].entry
+        decision = replace(stored_decision(group.policies, first, self.request), to=entry.get("to"))
+        return Answered(decision, receipt, entry.get("due_us"), replayed, entry["recovery"])
 
     def _again(self, group: Group, earlier: Earlier, fields: dict[str, Any]) -> Answered:
         """The stored answer, where the same is asked again."""
         entry, receipt = earlier
+        if entry["kind"] == "joined" and _same_request(group, entry["request"], fields):
+            return self._joined(group, entry, receipt, True)
         if entry["kind"] != "decided" or not _same_request(group, entry["request"], fields):
             message = f"the id `{self.request.id}` was used before, for something else"
             raise IdempotencyConflict(message, "make a new id for each request, before sending it")
-        decision = stored_decision(group.policies, entry, self.request)
-        return Answered(decision, receipt, entry.get("due_us"), True)
+        decision, request_id = stored_decision(group.policies, entry, self.request), self.request.id
+        return Answered(decision, receipt, entry.get("due_us"), True, request_id)
 
 
 def _same_request(group: Group, stored: dict[str, Any], given: dict[str, Any]) -> bool:
@@ -180,131 +218,3 @@ def _same_request(group: Group, stored: dict[str, Any], given: dict[str, Any]) -
     if before is None or now is None or {**stored, "customer": now} != given:
         return False
     return group.is_forgotten(before)
-
-
-def _budget_rows(group: Group, in_force: InForce, request: RecoveryRequest, token: str | None) -> list[list[str | int]]:
-    stream = stream_of(request.site)
-    rows: list[list[str | int]] = []
-    for line, window in group.policies.windows(in_force.policy, in_force.day):
-        subject = budget_subject(line, request, token, stream)
-        book = group.book(subject, window.first)
-        used = book.used(window)
-        if used.amount or used.times:
-            rows.append([line.id, *used])
-    return sorted(rows)
-
-
-# --- what may follow --------------------------------------------------------------------------------------------------
-
-
-class _Later:
-    """A later step of a recovery."""
-
-    kind: str
-
-    def __init__(self, recovery: str, request_id: str, by: str | None) -> None:
-        self.recovery, self.id, self.by = recovery, request_id, by
-
-    def wants(self, wanted: Wanted) -> None:
-        wanted.ids.add(self.id)
-        wanted.recoveries.add(self.recovery)
-
-    def locks(self, group: Group, wanted: Wanted) -> None:
-        state = group.state(self.recovery)
-        if state is not None:
-            wanted.streams.add(state.stream)
-            wanted.subjects.update(self.subjects(group, state))
-
-    def subjects(self, group: Group, state: RecoveryState) -> list[str]:
-        return []
-
-    def fields(self, group: Group, state: RecoveryState, grant: Entry) -> Entry:
-        """What the entry holds besides what every later step does."""
-        raise NotImplementedError
-
-    def content(self) -> Entry:
-        """What the caller gave: the same under the same id is the same command."""
-        raise NotImplementedError
-
-    def run(self, group: Group) -> tuple[LogReceipt, bool]:
-        """Append the step. Raises NotAllowed, IdempotencyConflict, LogError."""
-        state = group.state(self.recovery)
-        if state is None:
-            raise NotAllowed(f"there is no recovery `{self.recovery}`", "check the id")
-        if earlier := group.earlier(self.id):
-            return self._again(earlier, self.by or state.employee), True
-        if state.status not in FOLLOWS[self.kind]:
-            raise NotAllowed(f"`{self.recovery}` is {state.status}", _what_could(state))
-        leaf, grant = group.grant(self.recovery)
-        at_us = group.clock(state.stream)
-        policy = group.policies.by_digest[state.policy]
-        day, utc_offset_s = day_at(policy, state.site, at_us)
-        fields = {
-            "recovery": self.recovery,
-            "bday": day.isoformat(),
-            "utc_offset_s": utc_offset_s,
-            "of": leaf,
-            **{name: value for name, value in self.content().items() if value is not None},
-            **self.fields(group, state, grant),
-        }
-        try:
-            return group.append(state.stream, self.kind, self.id, self.by or state.employee, fields, at_us), False
-        except ValueError as error:
-            raise _ill_formed(error) from None
-
-    def _again(self, earlier: Earlier, by: str) -> LogReceipt:
-        entry = earlier.entry
-        same = entry["kind"] == self.kind and entry["recovery"] == self.recovery and entry["by"] == by
-        if not same or any(entry.get(name) != value for name, value in self.content().items()):
-            message = f"the id `{self.id}` was used before, for something else"
-            raise IdempotencyConflict(message, f"`{self.recovery}` was {entry['kind']} at seq {entry['seq']}")
-        return earlier.receipt
-
-
-def _what_could(state: RecoveryState) -> str:
-    steps = [kind for kind, from_ in FOLLOWS.items() if state.status in from_]
-    return f"it could be {' or '.join(steps)}" if steps else "nothing can follow"
-
-
-class Fulfil(_Later):
-    """What was granted is in the customer's hands."""
-
-    kind = "fulfilled"
-
-    def __init__(self, recovery: str, reference: str | None, by: str | None, request_id: str | None) -> None:
-        super().__init__(recovery, request_id or f"~fulfil/{recovery}", by)
-        self.reference = reference
-
-    def content(self) -> Entry:
-        return {"reference": self.reference}
-
-    def fields(self, group: Group, state: RecoveryState, grant: Entry) -> Entry:
-        return {}
-
-
-class Void(_Later):
-    """What was granted is taken back: the money counts no longer, the case still does."""
-
-    kind = "voided"
-
-    def __init__(self, recovery: str, reason: str, by: str, request_id: str | None) -> None:
-        super().__init__(recovery, request_id or f"~void/{recovery}", by)
-        self.reason = reason
-
-    def content(self) -> Entry:
-        return {"reason": self.reason}
-
-    def subjects(self, group: Group, state: RecoveryState) -> list[str]:
-        if state.approver is None:
-            return []
-        return implied_subjects(state, state.approver, ORGANISATION in group.tracks)
-
-    def fields(self, group: Group, state: RecoveryState, grant: Entry) -> Entry:
-        counts = {**grant["counts"], "amount": -grant["counts"]["amount"], "times": 0}
-        return {"counts": counts, "touches": group.touches(subject for subject, _ in grant["touches"])}
-
-
-def day_at(policy: Policy, site: str, at_us: int) -> tuple[date, int]:
-    """The business day and the UTC offset (seconds) of an instant, by the clock of a policy at a site."""
-    utc_offset_s = offset_s(zone_of(policy, site or None), at_us)
-    return business_day(at_us, utc_offset_s, policy.day_starts), utc_offset_s

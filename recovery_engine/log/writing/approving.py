@@ -1,0 +1,279 @@
+"""Approving what somebody else asked for, decided afresh with the usage of this moment; and what silence does."""
+
+from datetime import date
+from typing import Any, NamedTuple
+
+from recovery_engine.errors import NotAllowed
+from recovery_engine.log.book import EVER, usage_of, usage_rows
+from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry
+from recovery_engine.log.policies import InForce
+from recovery_engine.log.projection import RecoveryState, case_subject, implied_subjects
+from recovery_engine.log.requests import request_from
+from recovery_engine.log.writing.deciding import budget_rows, counted_before, decided, verdict
+from recovery_engine.log.writing.group import Earlier, Group, Wanted
+from recovery_engine.log.writing.later import (
+    Done,
+    Later,
+    append_with_texts,
+    day_at,
+    require_role,
+    what_was_asked,
+)
+from recovery_engine.model import GOODWILL, Decision, OwnLimit
+from recovery_engine.money import Money
+from recovery_engine.policy.schema import Policy
+from recovery_engine.workflow import (
+    Actor,
+    Approval,
+    after_silence,
+    approval,
+    capped_minor,
+    due_after,
+    is_agreed,
+    is_silent,
+    require_approver,
+    require_authority,
+    require_delegation,
+    require_follows,
+    waived,
+)
+
+
+class _Weighed(NamedTuple):
+    """An approval weighed: whose authority carries it, what usage it saw, what was decided."""
+
+    carrier: Actor
+    usage: dict[str, list[list[str | int]]]
+    decision: Decision
+
+
+class Approve(Later):
+    """Somebody with authority for the whole case agrees: to all of it, to less, or to another remedy."""
+
+    kind = "approved"
+
+    def __init__(
+        self,
+        recovery: str,
+        actor: Actor,
+        *,
+        remedy: str | None = None,
+        amount_minor: int | None = None,
+        seen: str | None = None,
+        delegation: str | None = None,
+        role_from: str = "host",
+        note: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(recovery, request_id or f"~approve/{recovery}/{actor.employee}", actor.employee)
+        self.actor, self.remedy, self.amount_minor, self.seen = actor, remedy, amount_minor, seen
+        self.delegation, self.role_from = delegation, role_from
+        self.texts = {"note": note} if note else {}
+        self._weighed: _Weighed | None = None
+
+    def content(self) -> Entry:
+        return {}
+
+    def is_same(self, entry: Entry) -> bool:
+        given = {"remedy": self.remedy, "amount": self.amount_minor, "delegation": self.delegation}
+        return all(value is None or entry.get(name) == value for name, value in given.items())
+
+    # --- who ---
+
+    def _acting(self, group: Group) -> Actor:
+        """Who approves, in whose name."""
+        if self.delegation is None:
+            return self.actor
+        lent = group.delegations().get(self.delegation)
+        if lent is None:
+            raise NotAllowed(f"there is no delegation `{self.delegation}`", "check the id")
+        return self.actor._replace(role=lent.role, on_behalf=lent.by)
+
+    def _carrier(self, group: Group, state: RecoveryState) -> Actor:
+        """Whose authority the grant stands on: the approver's, or the first person's where one agreed before."""
+        if not is_agreed(state):
+            return self._acting(group)
+        assert state.approver is not None
+        assert state.approver_role is not None
+        first = [one.entry for one in group.entries(self.recovery) if one.entry["kind"] in ("decided", "approved")][-1]
+        own = first.get("own_limit", first.get("request", {}).get("own_limit"))
+        return Actor(state.approver, state.approver_role, state.on_behalf, own_limit_from(own, state.currency))
+
+    def subjects(self, group: Group, state: RecoveryState) -> list[str]:
+        try:
+            carrier = self._carrier(group, state)
+        except NotAllowed:
+            return []  # said again, to the caller, when it runs
+        return implied_subjects(state, carrier.employee, ORGANISATION in group.tracks, carrier.on_behalf)
+
+    # --- what ---
+
+    def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
+        actor = self._acting(group)
+        require_role(policy, actor.role)
+        entries = group.entries(self.recovery)
+        self._require_seen(entries)
+        require_approver(policy, state, actor)
+        given = approval(state, self.remedy, self.amount_minor)
+        at_us = group.clock(state.stream)
+        carrier = self._carrier(group, state)
+        weighed = weigh(group, state, policy, entries, carrier, given, at_us)
+        require_authority(policy, weighed.decision, carrier)
+        if self.delegation is not None:
+            had = capped_minor(usage_of(weighed.usage["case"], []), state.basis)
+            lent = group.delegations()[self.delegation]
+            require_delegation(lent, state, self.actor.employee, state.site, given, had, at_us)
+        self._weighed, self._given = weighed, given
+
+    def _require_seen(self, entries: list[Earlier]) -> None:
+        """An approval is bound to what was asked. Since it can only have become less, one for more stands for that."""
+        known = [one.receipt.leaf for one in entries if one.entry["kind"] in ("decided", "amended")]
+        if self.seen is not None and self.seen not in known:
+            raise NotAllowed("what is approved is not what was asked for", "look at it again, and approve that")
+
+    def fields(self, group: Group, state: RecoveryState, policy: Policy, at_us: int) -> Entry:
+        assert self._weighed is not None
+        (carrier, usage, decision), given, acting = self._weighed, self._given, self._acting(group)
+        second = None if is_agreed(state) else decision.second
+        day, _ = day_at(policy, state.site, at_us)
+        said = verdict(decision)
+        fields: Entry = {
+            "role": acting.role,
+            "role_from": self.role_from,
+            "policy": policy.digest,
+            "semantics": SEMANTICS,
+            "matcher": said["matcher"],
+            "engine": group.engine,
+            "usage": usage,
+            "because": said["because"],
+            "touches": group.touches(
+                implied_subjects(state, carrier.employee, ORGANISATION in group.tracks, carrier.on_behalf)
+            ),
+            "remedy": given.remedy,
+            "amount": given.amount_minor,
+        }
+        if second is None:
+            fields["counts"] = counts(state, day, given, usage["case"])
+            within = policy.escalation.fulfil_within
+            due_us = None if within is None else at_us + within * 1_000_000
+        else:
+            fields["second"] = second
+            due_us = due_after(policy, second, at_us)
+        more: Entry = {
+            "due_us": due_us,
+            "waived": waived(policy, decision, carrier.role) or None,
+            "delegation": self.delegation,
+            "for": acting.on_behalf,
+            "own_limit": own_limit_fields(acting.own_limit) if not is_agreed(state) else None,
+        }
+        return fields | {name: value for name, value in more.items() if value is not None}
+
+
+def own_limit_fields(own: OwnLimit | None) -> dict[str, int] | None:
+    """An own limit as an entry holds it, minor units."""
+    if own is None:
+        return None
+    return {name: value.minor for name, value in own._asdict().items() if value is not None}
+
+
+def own_limit_from(fields: dict[str, int] | None, currency: str) -> OwnLimit | None:
+    """The own limit that an entry holds."""
+    return None if fields is None else OwnLimit(**{name: Money(minor, currency) for name, minor in fields.items()})
+
+
+def weigh(
+    group: Group,
+    state: RecoveryState,
+    policy: Policy,
+    entries: list[Earlier],
+    carrier: Actor,
+    given: Approval,
+    at_us: int,
+) -> _Weighed:
+    """Decide what is to be granted as if *carrier* asked for it, under the policy of the request and today's usage.
+
+    What was lent counts for both, so that the larger of what both persons used up is what binds.
+    """
+    asked = entries[0].entry["request"]
+    proof = {item for one in entries for item in one.entry.get("evidence", ())} | set(asked.get("evidence", ()))
+    fields: dict[str, Any] = {
+        **{name: value for name, value in asked.items() if name != "own_limit"},
+        "role": carrier.role,
+        "employee": carrier.employee,
+        "remedy": given.remedy,
+        "amount": given.amount_minor,
+        "evidence": sorted(proof),
+    }
+    if own := own_limit_fields(carrier.own_limit):
+        fields["own_limit"] = own
+    in_force = InForce(policy, *day_at(policy, state.site, at_us))
+    request = request_from(policy, state.recovery, fields)
+    case = group.book(case_subject(state.case_id, state.receipt), EVER)
+    people = [carrier.employee, *([carrier.on_behalf] if carrier.on_behalf else [])]
+    usage = {"case": usage_rows(case), "budgets": budget_rows(group, in_force, request, state.customer, people)}
+    decision = decided(group.policies, in_force, request, usage_of(usage["case"], usage["budgets"]))
+    return _Weighed(carrier, usage, decision)
+
+
+def counts(state: RecoveryState, day: date, given: Approval, case_rows: list[list[str | int]]) -> Entry:
+    """What a grant adds to each subject it touches."""
+    first = state.basis == GOODWILL and given.amount_minor > 0 and not counted_before(case_rows)
+    return {
+        "bday": day.isoformat(),
+        "remedy": given.remedy,
+        "basis": state.basis,
+        "currency": state.currency,
+        "amount": given.amount_minor,
+        "times": int(first),
+    }
+
+
+class Silent:
+    """Nobody has answered in time: the next role is asked, or it is declined or lapses. Never is it approved."""
+
+    def __init__(self, recovery: str) -> None:
+        self.recovery = recovery
+
+    def wants(self, wanted: Wanted) -> None:
+        """Where the recovery stands."""
+        wanted.recoveries.add(self.recovery)
+
+    def locks(self, group: Group, wanted: Wanted) -> None:
+        """Its stream."""
+        state = group.state(self.recovery)
+        if state is not None:
+            wanted.streams.add(state.stream)
+
+    def run(self, group: Group) -> Done | None:
+        """Append what follows; None where somebody answered meanwhile, or somebody else's tick was first."""
+        state = group.state(self.recovery)
+        if state is None:
+            return None
+        policy, at_us = group.policies.by_digest[state.policy], group.clock(state.stream)
+        if not is_silent(policy, state, at_us):
+            return None
+        entries = group.entries(self.recovery)
+        able = [role for role, *stops in entries[0].entry["rungs"] if not stops]
+        silence = after_silence(policy, state, able)
+        require_follows(silence.kind, state)
+        day, utc_offset_s = day_at(policy, state.site, at_us)
+        fields: Entry = {
+            "recovery": self.recovery,
+            "bday": day.isoformat(),
+            "utc_offset_s": utc_offset_s,
+            "of": what_was_asked(entries),
+        }
+        request_id = f"~lapse/{self.recovery}"
+        if silence.kind == "moved_up":
+            request_id = f"~up/{self.recovery}/{state.moves + 1}"
+            due_us = due_after(policy, silence.to, at_us)
+            fields |= {"to": silence.to, "step": state.moves + 1} | ({} if due_us is None else {"due_us": due_us})
+        elif silence.kind == "declined":
+            request_id = f"~silence/{self.recovery}"
+            fields |= {"role": state.to_role or policy.ladder[-1], "reason": "nobody answered in time"}
+        else:
+            fields["due_us"] = state.due_us
+        receipt = append_with_texts(group, state.stream, silence.kind, request_id, None, fields, at_us, {})
+        after = group.state(self.recovery)
+        assert after is not None
+        return Done(receipt, False, after, policy)
