@@ -16,11 +16,11 @@ from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.proof.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
 from recovery_engine.log.requests import reference_problems, request_problems, text_problems
-from recovery_engine.log.writing.approving import Approve, Silent
+from recovery_engine.log.writing.approving import Approve, Decline, Silent
 from recovery_engine.log.writing.creation import Place, open_store
 from recovery_engine.log.writing.delegating import Delegate, Revoke
 from recovery_engine.log.writing.group import LogReceipt, Random
-from recovery_engine.log.writing.later import Amend, Answer, Ask, Decline, Done, Fulfil, Void, Withdraw
+from recovery_engine.log.writing.later import Amend, Answer, Ask, Done, Fulfil, Void, Withdraw
 from recovery_engine.log.writing.looks import (
     Delegations,
     OfCase,
@@ -394,7 +394,7 @@ class RecoveryEngine:
         remedy = (state.granted_remedy if granted else None) or state.remedy
         sentence = "escalated" if state.status == "pending" and what != "asked" else what
         said = tell_customer(done.policy, sentence, state.to_role, Money(amount, state.currency), remedy, say)
-        return Recorded(state.recovery, done.receipt, done.replayed, state, said)
+        return Recorded(state.recovery, done.receipt, done.replayed, state, said, tuple(_instead(done.instead)))
 
     # --- people, and what concerns the whole log ---
 
@@ -457,6 +457,14 @@ class RecoveryEngine:
             self._reading = None
             reading.close()
             raise
+
+
+def _instead(decision: Decision | None) -> Iterator[Alternative]:
+    if decision is None:
+        return
+    if decision.grantable_now is None or decision.grantable_now.minor:
+        yield Alternative(decision.request.remedy, decision.grantable_now)
+    yield from decision.alternatives
 
 
 def _refuse(found: Iterable[Diagnostic]) -> None:

@@ -1,9 +1,9 @@
-"""Approving what somebody else asked for, decided afresh with the usage of this moment; and what silence does."""
+"""Answering what somebody else asked for, decided afresh with the usage of this moment; and what silence does."""
 
 from datetime import date
 from typing import Any, NamedTuple
 
-from recovery_engine.errors import NotAllowed
+from recovery_engine.errors import InvalidRequest, NotAllowed
 from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry
 from recovery_engine.log.policies import InForce
@@ -14,6 +14,7 @@ from recovery_engine.log.writing.group import Earlier, Group, Wanted
 from recovery_engine.log.writing.later import (
     Done,
     Later,
+    OfWhoWasAsked,
     append_with_texts,
     day_at,
     require_role,
@@ -228,6 +229,36 @@ def counts(state: RecoveryState, day: date, given: Approval, case_rows: list[lis
     }
 
 
+class Decline(OfWhoWasAsked):
+    """Somebody who was asked says no, with a reason."""
+
+    kind = "declined"
+
+    def __init__(self, recovery: str, reason: str, actor: Actor, request_id: str | None) -> None:
+        super().__init__(recovery, actor, request_id or f"~decline/{recovery}/{actor.employee}")
+        self.reason = reason
+
+    def content(self) -> Entry:
+        return {"role": self.actor.role, "reason": self.reason}
+
+    def run(self, group: Group) -> Done:
+        """Append it, and find out what could be given instead. Raises as every later step does."""
+        done = super().run(group)
+        return done._replace(instead=instead(group, done.state, done.policy))
+
+
+def instead(group: Group, state: RecoveryState, policy: Policy) -> Decision | None:
+    """What the requester's own request would be answered now: never a bare no. It tells, and is not relied upon."""
+    asked = Approval(state.remedy, state.asked_minor)
+    try:
+        own = weigh(
+            group, state, policy, group.entries(state.recovery), Actor(state.employee, state.role), asked, group.now_us
+        )
+    except InvalidRequest:
+        return None
+    return own.decision
+
+
 class Silent:
     """Nobody has answered in time: the next role is asked, or it is declined or lapses. Never is it approved."""
 
@@ -276,4 +307,5 @@ class Silent:
         receipt = append_with_texts(group, state.stream, silence.kind, request_id, None, fields, at_us, {})
         after = group.state(self.recovery)
         assert after is not None
-        return Done(receipt, False, after, policy)
+        said_no = after.status != "pending"
+        return Done(receipt, False, after, policy, instead(group, after, policy) if said_no else None)

@@ -11,6 +11,7 @@ from recovery_engine.log.entry import ORGANISATION, Entry
 from recovery_engine.log.personal import commitment, kept_as
 from recovery_engine.log.projection import RecoveryState, implied_subjects
 from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
+from recovery_engine.model import Decision
 from recovery_engine.policy.reading import ILL_TYPED, UNKNOWN_WORD, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.workflow import (
@@ -25,12 +26,16 @@ from recovery_engine.workflow import (
 
 
 class Done(NamedTuple):
-    """A step that stands in the log: where the recovery stands after it, and the policy it is under."""
+    """A step that stands in the log: where the recovery stands after it, and the policy it is under.
+
+    ``instead`` is what the requester's own request would be answered now, where somebody said no.
+    """
 
     receipt: LogReceipt
     replayed: bool
     state: RecoveryState
     policy: Policy
+    instead: Decision | None = None
 
 
 def ill_formed(error: ValueError) -> InvalidRequest:
@@ -210,7 +215,7 @@ class Void(Later):
 # --- while it is pending ----------------------------------------------------------------------------------------------
 
 
-class _Answer(Later):
+class OfWhoWasAsked(Later):
     """What somebody does who was asked, but for approving."""
 
     def __init__(self, recovery: str, actor: Actor, request_id: str | None) -> None:
@@ -223,20 +228,7 @@ class _Answer(Later):
         require_answerer(policy, state, self.actor, lowest)
 
 
-class Decline(_Answer):
-    """Somebody who was asked says no, with a reason."""
-
-    kind = "declined"
-
-    def __init__(self, recovery: str, reason: str, actor: Actor, request_id: str | None) -> None:
-        super().__init__(recovery, actor, request_id or f"~decline/{recovery}/{actor.employee}")
-        self.reason = reason
-
-    def content(self) -> Entry:
-        return {"role": self.actor.role, "reason": self.reason}
-
-
-class Ask(_Answer):
+class Ask(OfWhoWasAsked):
     """Somebody who was asked has a question first."""
 
     kind = "asked"

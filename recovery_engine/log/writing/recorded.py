@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.writing.group import LogReceipt
-from recovery_engine.model import Decision, Reason
+from recovery_engine.model import Alternative, Decision, Reason
 from recovery_engine.money import Money
 from recovery_engine.workflow import Delegation
 
@@ -42,6 +42,7 @@ class Recorded:
     """A later step of a recovery in the log. ``replayed``: it stood there already.
 
     ``state`` is where the recovery stands now; ``tell_customer`` is a sentence for the customer, with whom it is now.
+    ``alternatives``: where somebody said no, what the requester may give at once instead, up to and including.
     """
 
     recovery: str
@@ -49,6 +50,7 @@ class Recorded:
     replayed: bool
     state: RecoveryState
     tell_customer: str
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class RecordedDelegation(NamedTuple):
