@@ -22,6 +22,7 @@ from recovery_cli.options import json_option
 from recovery_cli.policy_files import named_policy
 from recovery_cli.render import STYLES, console, in_words, indented, note_lone_matcher, plain, print_json
 from recovery_cli.rows import CSV, JSONL, Row, Rows, open_rows
+from recovery_cli.way_up import Scene, scenes
 from recovery_engine import Decision, Outcome, RecoveryEngine, RecoveryLog, read_request, shipped_policies, verify
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     """See real complaints decided by real policies.
 
     First 402 refunds that customers of an online shop asked for, under the classic limits of 100, 250 and 500; then
-    complaints from a hotel and a restaurant, one by one, each with its reason; then the hotel's in a log, which is
-    verified before and after one byte of its file is changed. The file is in a temporary folder and goes with it.
+    complaints from a hotel and a restaurant, one by one, each with its reason; then the way up, with what the guest is
+    told at every step; then the hotel's in a log, which is verified before and after one byte of its file is changed.
+    The files are in temporary folders and go with them.
 
     \b
     Examples:
@@ -51,10 +53,18 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     note_lone_matcher()
     tally = _tally_of("retail_refunds.csv")
     answers = list(_complaints("complaints.jsonl"))
+    way_up = list(scenes())
     logged = _logged("complaints.jsonl")
     if as_json:
         complaints = [{"story": story} | decision.as_dict() for story, decision in answers]
-        print_json({"retail": tally.as_dict(), "complaints": complaints, "log": logged.as_dict()})
+        print_json(
+            {
+                "retail": tally.as_dict(),
+                "complaints": complaints,
+                "way_up": [one._asdict() for one in way_up],
+                "log": logged.as_dict(),
+            }
+        )
         return
     out = console()
     out.print(Text("402 refunds asked of an online shop: frontline 100, supervisor 250, manager 500", "bold"))
@@ -63,6 +73,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
     out.print(Text("At a hotel and a restaurant", "bold"))
     for story, decision in answers:
         _show(out, story, decision)
+    _show_way_up(out, way_up)
     _show_log(out, logged)
     line = "what-if --role frontline --remedy refund --amount 150"
     out.print(f"\nAsk one yourself: {ctx.find_root().obj or 'recovery'} {line}", soft_wrap=True)
@@ -147,6 +158,15 @@ def _show_log(out: Console, logged: Logged) -> None:
     out.print("one byte of the file changed: hotel-1 was for 28.00, now it says 23.00")
     first = logged.after.findings[0]
     out.print(Text.assemble("verify: ", (f"{first.kind}, ", "red"), plain(str(first))))
+
+
+def _show_way_up(out: Console, way_up: list[Scene]) -> None:
+    out.print()
+    out.print(Text("The way up: answered, declined with an alternative, moved up by silence; promises", "bold"))
+    for one in way_up:
+        out.print(Text(f"{one.what}: {one.came}"))
+        if one.told:
+            out.print(Text(f"  “{one.told}”", "dim"))
 
 
 def _folder() -> Path:
