@@ -4,8 +4,10 @@ from collections import OrderedDict
 from datetime import date
 from threading import Lock
 
-from recovery_engine.errors import Diagnostic, PolicyError
+from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError
 from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
+from recovery_engine.policy.own_limits import as_for
+from recovery_engine.policy.reading import own_limit_problems
 from recovery_engine.policy.schema import Policy
 from recovery_engine.seats import Compiled
 
@@ -19,9 +21,20 @@ def decide(
 
     *usage* is what counts against limits before this grant. What is owed follows *owed_under*, the version in force on
     the day it occurred; left out, that is *policy* itself, or nothing where ``occurred_on`` is not one of its days.
+    The requester's own limit counts in the place of the role's.
     Pure: no clock, no I/O. Raises InvalidRequest with every problem of the request.
     """
-    return compiled(policy, _owed_elsewhere(policy, request, owed_under)).decide(request, usage)
+    elsewhere = _owed_elsewhere(policy, request, owed_under)
+    if request.own_limit is not None:
+        return _with_own_limit(policy, elsewhere, request, usage)
+    return compiled(policy, elsewhere).decide(request, usage)
+
+
+def _with_own_limit(policy: Policy, owed_under: Policy | None, request: RecoveryRequest, usage: Usage) -> Decision:
+    own_limit = request.own_limit
+    if own_limit is None or request.role not in policy.ladder or any(own_limit_problems(own_limit, policy.currency)):
+        raise InvalidRequest(compiled(policy, owed_under).problems(request, usage))
+    return compiled(as_for(policy, request.role, own_limit), owed_under, _compiled_personally).decide(request, usage)
 
 
 def _owed_elsewhere(policy: Policy, request: RecoveryRequest, owed_under: Policy | None) -> Policy | None:
@@ -41,24 +54,27 @@ _NOTHING_OWED = Policy.model_construct(policy="nothing-owed", currency="", ladde
 
 # --- a policy, compiled -----------------------------------------------------------------------------------------------
 
-_compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
+_Kept = OrderedDict[tuple[int, int], Compiled]
+_compiled: _Kept = OrderedDict()
+_compiled_personally: _Kept = OrderedDict()
+"""Those for people with limits of their own are kept apart: however many there are, the policies themselves stay."""
 _compiling = Lock()
 
 
-def compiled(policy: Policy, owed_under: Policy | None = None) -> Compiled:
+def compiled(policy: Policy, owed_under: Policy | None = None, kept: _Kept = _compiled) -> Compiled:
     """The policy made ready to decide. Raises PolicyError where the rule network cannot hold it."""
     key = (id(policy), id(owed_under))  # INVARIANT: a compiled policy keeps both alive, so that no other gets the id
     try:
-        _compiled.move_to_end(key)  # the policies in service are the last to go
-        return _compiled[key]
+        kept.move_to_end(key)  # the policies in service are the last to go
+        return kept[key]
     except KeyError:
         if owed_under is not None and (found := owed_misfits(policy, owed_under)):
             raise PolicyError(found) from None
         ready = Compiled(policy, owed_under)
     with _compiling:
-        ready = _compiled.setdefault(key, ready)
-        while len(_compiled) > _MOST_POLICIES:
-            _compiled.popitem(last=False)
+        ready = kept.setdefault(key, ready)
+        while len(kept) > _MOST_POLICIES:
+            kept.popitem(last=False)
     return ready
 
 

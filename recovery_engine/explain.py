@@ -145,11 +145,13 @@ class Explainer:
 
     def _authority(self, line: AuthorityLine) -> Measured:
         """The row of the line that counts: of those that stop the requester, or the top, the one furthest exceeded."""
-        ladder = self.decider.policy.ladder
-        role = ladder[-1] if self.ruling.outcome == Outcome.DENY else ladder[self.seat.rank]
+        policy = self.decider.policy
+        rank = len(policy.ladder) - 1 if self.ruling.outcome == Outcome.DENY else self.seat.rank
+        column = rank if self.ruling.outcome == Outcome.DENY else policy.column(rank)
+        role = policy.ladder[rank]
         stopped = [stop.row for stop in self.ruling.stops if stop.line == line.id and stop.row]
         rows = stopped or [cap.row for cap in self.ruling.caps if cap.line == line.id and cap.row]
-        cells = {row: line.up_to[row][ladder.index(role)] for row in rows}
+        cells = {row: line.up_to[row][column] for row in rows}
         never = [row for row, cell in cells.items() if cell == "none"]
         if never:
             what = "anything" if "total" in never else in_words(never[0])
@@ -167,6 +169,8 @@ class Explainer:
 
         def words() -> str:
             may = f"{in_words(role)} may approve {self.money(limit) if limit else 'nothing that costs'} for one case"
+            if limit != line.up_to[row][rank]:
+                may = f"{self.request.employee or 'this person'}'s own limit is {self.money(limit)} for one case"
             return f"{may} ({_row(row)}); this would make {self.money(limit + over)}"
 
         return "amount", limit + over, limit, words

@@ -29,9 +29,10 @@ FactValue = bool | int | str | Money
 
 
 class OwnLimit(NamedTuple):
-    """What one person may give alone for one case, where it differs from what their role may: one of the two.
+    """What one person may give alone for one case, where it is not what the role may: exactly one of the two.
 
-    ``at_most`` lowers every limit of the role to it; ``up_to`` raises the limit on everything together.
+    ``at_most``: less than the role; no limit of the policy gives more. ``up_to``: more than the role, for all remedies
+    together; rows of single remedies, ceilings, budgets, proof and four eyes bind as they do.
     """
 
     at_most: Money | None = None
@@ -47,7 +48,7 @@ class RecoveryRequest:
     one are one case. ``customer`` is the host's own reference; ``customer_name``, ``customer_contact`` and ``note``
     are about a person, and a log keeps them where they can be erased. ``facts`` are what the host knows: bools for
     flags, ints for numbers, Money for money, str for words. ``occurred_on`` is the day the thing went wrong; what is
-    owed follows the rules of that day.
+    owed follows the rules of that day. ``own_limit`` is the requester's own, where it is not the role's.
     """
 
     role: str
@@ -70,6 +71,7 @@ class RecoveryRequest:
     evidence: Iterable[str] = frozenset()
     facts: Mapping[str, FactValue] = field(default_factory=dict)
     occurred_on: date | None = None
+    own_limit: OwnLimit | None = None
 
     def __post_init__(self) -> None:
         if type(self.evidence) is not frozenset:

@@ -136,7 +136,7 @@ class Compiled:
             classes = None if seat else self._key(request)
             valid = self._figures_valid(request) and (usage is NO_USAGE or self._usage_valid(usage))
         except (KeyError, TypeError, AttributeError):  # of another type, or not among the policy's words: say what
-            found = self._problems(request, usage)
+            found = self.problems(request, usage)
             if not found:
                 raise
             raise InvalidRequest(found) from None
@@ -144,7 +144,7 @@ class Compiled:
             seat = seat or self._take_seat(words, classes, request)
             if seat.has_facts(request):
                 return seat
-        raise InvalidRequest(self._problems(request, usage))
+        raise InvalidRequest(self.problems(request, usage))
 
     def _raw_words(self, request: RecoveryRequest) -> tuple[Any, ...]:
         """Everything but the figures, as it stands in the request; raises TypeError where it is no text."""
@@ -268,7 +268,8 @@ class Compiled:
                         asked.setdefault(name, line.id)
         return asked
 
-    def _problems(self, request: RecoveryRequest, usage: Usage) -> list[Diagnostic]:
+    def problems(self, request: RecoveryRequest, usage: Usage) -> list[Diagnostic]:
+        """Everything wrong with a request."""
         found = list(problems_of(self.rules, request, usage))
         for name in ("category", "severity", "site"):
             if getattr(request, name) is None and None not in self._codes[name]:

@@ -16,6 +16,7 @@ from recovery_engine import (
     Money,
     NotAllowed,
     Outcome,
+    OwnLimit,
     PolicyError,
     RecoveryEngine,
     RecoveryRequest,
@@ -61,6 +62,7 @@ def full(**changed: Any) -> RecoveryRequest:
         **{"site": "S1", "receipt": "R-1", "customer": "K-1", "category": "delay", "severity": "minor"},
         **{"bill": dollars(64), "reason": "B01", "note": "cold", "evidence": {"receipt"}, "case": "C-1"},
         **{"facts": {"days": 1, "fare": dollars(30)}, "occurred_on": date(2026, 11, 20), "basis": "goodwill"},
+        "own_limit": OwnLimit(at_most=dollars(95)),
     }
     return ask(changed.pop("id", "r-1"), changed.pop("amount", 18), **(fields | changed))
 
@@ -85,6 +87,7 @@ ANOTHER: dict[str, Any] = {
     "evidence": {"receipt", "photo"},
     "facts": {"days": 2, "fare": dollars(30)},
     "occurred_on": date(2026, 11, 19),
+    "own_limit": OwnLimit(at_most=dollars(90)),
 }
 
 

@@ -134,6 +134,11 @@ def _fact(value: Any) -> bool:
     return type(value) in (str, bool) or _whole(value)
 
 
+def _own_limit(value: Any) -> bool:
+    """``{"at_most": minor units}`` or ``{"up_to": minor units}``."""
+    return type(value) is dict and list(value) in (["at_most"], ["up_to"]) and all(map(_amount, value.values()))
+
+
 def _fields(required: str, optional: str = "") -> tuple[frozenset[str], frozenset[str]]:
     needed = frozenset(required.split())
     return needed, needed | frozenset(optional.split())
@@ -165,7 +170,8 @@ _REQUEST = _object(
     {
         **dict.fromkeys(("employee", "case", "receipt"), _ID),
         **dict.fromkeys(("role", "site", "remedy", "category", "severity", "reason"), _text),
-        **dict.fromkeys(("amount", "bill", "own_limit"), _amount),
+        **dict.fromkeys(("amount", "bill"), _amount),
+        "own_limit": _own_limit,
         "currency": _CURRENCY,
         "customer": _TOKEN,
         "evidence": _sorted(_text),
@@ -175,8 +181,6 @@ _REQUEST = _object(
         "occurred_on": _DAY,
     },
 )
-
-_OWN_LIMIT = _object("", "at_most up_to", dict.fromkeys(("at_most", "up_to"), _amount))
 
 _COUNTS = _object(
     "bday remedy basis currency amount times",
@@ -218,6 +222,7 @@ FIELDS: Mapping[str, Check] = {
     "utc_offset_s": lambda value: type(value) is int and abs(value) < 86_400,
     "role_from": _one_of("host", "directory"),
     "request": _REQUEST,
+    "own_limit": _own_limit,
     "semantics": lambda value: type(value) is int and value >= 1,
     "matcher": _MATCHER,
     "outcome": _one_of("approve", "escalate", "deny"),
@@ -232,7 +237,6 @@ FIELDS: Mapping[str, Check] = {
     "sites": _sorted(_text),
     "remedies": _sorted(_text),
     "currency": _CURRENCY,
-    "own_limit": lambda value: type(value) is dict and len(value) == 1 and _OWN_LIMIT(value),
     "person": _TOKEN,
     "fields": _sorted(_text),
 }

@@ -8,9 +8,9 @@ from unicodedata import is_normalized
 from recovery_engine.errors import Diagnostic
 from recovery_engine.forbidden import forbidden
 from recovery_engine.log.entry import REFERENCE
-from recovery_engine.model import GOODWILL, FactValue, RecoveryRequest
+from recovery_engine.model import GOODWILL, FactValue, OwnLimit, RecoveryRequest
 from recovery_engine.money import Money
-from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
+from recovery_engine.policy.reading import ILL_TYPED, MISSING, own_limit_problems, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.words import Problem, read_text
 
@@ -58,6 +58,8 @@ def type_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
             yield problem(ILL_TYPED, name, "not a number of minor units", "use a whole number")
     if isinstance(request.evidence, frozenset) and not all(type(item) is str for item in request.evidence):
         yield problem(ILL_TYPED, "evidence", "evidence is a set of words", 'give {"receipt", "photo"}')
+    if request.own_limit is not None and isinstance(request.amount, Money):
+        yield from own_limit_problems(request.own_limit, request.amount.currency)
     if isinstance(request.facts, Mapping):
         for name, fact in request.facts.items():
             if type(name) is not str or not isinstance(fact, bool | int | str | Money | None):
@@ -153,7 +155,14 @@ def entry_request(request: RecoveryRequest, token: str | None) -> dict[str, Any]
         fields["basis"] = request.basis
     if request.occurred_on is not None:
         fields["occurred_on"] = request.occurred_on.isoformat()
+    if request.own_limit is not None:
+        fields["own_limit"] = entry_own_limit(request.own_limit)
     return fields
+
+
+def entry_own_limit(own_limit: OwnLimit) -> dict[str, int]:
+    """An own limit as an entry holds it: ``{"at_most": minor units}``."""
+    return {name: money.minor for name, money in own_limit._asdict().items() if money is not None}
 
 
 def _fact(value: FactValue) -> bool | int | str:
@@ -170,7 +179,7 @@ def request_from(
         name: Money(value, currency) if name in kinds and kinds[name].kind == "money" else value
         for name, value in fields.get("facts", {}).items()
     }
-    bill, occurred_on = fields.get("bill"), fields.get("occurred_on")
+    bill, occurred_on, own_limit = fields.get("bill"), fields.get("occurred_on"), fields.get("own_limit")
     return RecoveryRequest(
         id=recovery,
         role=fields["role"],
@@ -190,7 +199,13 @@ def request_from(
         evidence=frozenset(fields.get("evidence", ())),
         facts=facts,
         occurred_on=None if occurred_on is None else date.fromisoformat(occurred_on),
+        own_limit=None if own_limit is None else own_limit_from(own_limit, currency),
     )
+
+
+def own_limit_from(fields: Mapping[str, int], currency: str) -> OwnLimit:
+    """The own limit that an entry holds."""
+    return OwnLimit(**{name: Money(minor, currency) for name, minor in fields.items()})
 
 
 def personal_of(request: RecoveryRequest) -> dict[str, str]:

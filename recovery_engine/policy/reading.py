@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from recovery_engine.errors import Diagnostic, InvalidRequest, did_you_mean
-from recovery_engine.model import FactValue, RecoveryRequest, Usage, Used
+from recovery_engine.model import FactValue, OwnLimit, RecoveryRequest, Usage, Used
 from recovery_engine.money import MAX_MINOR, Money, format_minor
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.words import (
@@ -55,6 +55,8 @@ def problems_of(policy: Policy, request: RecoveryRequest, usage: Usage) -> Itera
     yield from _money_problems("amount", request.amount, policy.currency)
     if request.bill is not None:
         yield from _money_problems("bill", request.bill, policy.currency)
+    if request.own_limit is not None:
+        yield from own_limit_problems(request.own_limit, policy.currency)
     facts: object = request.facts
     if not isinstance(facts, Mapping):
         yield problem(ILL_TYPED, "facts", "facts are a mapping", "give {name: value}")
@@ -76,6 +78,18 @@ def problems_of(policy: Policy, request: RecoveryRequest, usage: Usage) -> Itera
     if request.occurred_on is not None and type(request.occurred_on) is not date:
         yield problem(ILL_TYPED, "occurred_on", "not a day", "give a datetime.date")
     yield from _usage_problems(usage, words)
+
+
+def own_limit_problems(own_limit: object, currency: str) -> Iterator[Diagnostic]:
+    """What is wrong with an own limit."""
+    cure = "give OwnLimit(at_most=...) or OwnLimit(up_to=...)"
+    if not isinstance(own_limit, OwnLimit):
+        message = f"a {type(own_limit).__name__} where an own limit belongs"
+        yield problem(ILL_TYPED, "own_limit", message, cure)
+    elif own_limit.count(None) != 1:
+        yield problem(ILL_TYPED, "own_limit", "an own limit says either `at_most` or `up_to`", cure)
+    else:
+        yield from _money_problems("own_limit", next(given for given in own_limit if given is not None), currency)
 
 
 def _money_problems(name: str, value: object, currency: str) -> Iterator[Diagnostic]:

@@ -302,6 +302,7 @@ class Policy(Frozen):
 
     _file: str = PrivateAttr("")
     _places: dict[str, int] = PrivateAttr(default_factory=dict)
+    _own_rank: int | None = PrivateAttr(None)
 
     @cached_property
     def digest(self) -> str:
@@ -348,6 +349,19 @@ class Policy(Frozen):
         for name in ("digest", "ref", "words", "by_id"):
             merged.__dict__.pop(name, None)
         return merged
+
+    def with_own_cells(self, lines: tuple[AuthorityLine, ...], rank: int) -> "Policy":
+        """The same policy, by the same digest, whose authority rows end with the cell of one person of a rank."""
+        ref = self.ref  # worked out here, it is copied
+        personal = self.model_copy(update={"authority": lines})
+        personal.__dict__.pop("by_id", None)
+        personal._own_rank = rank
+        assert personal.ref is ref
+        return personal
+
+    def column(self, rank: int) -> int:
+        """The place of the requester's cell in an authority row: that of the role, or past all roles an own one."""
+        return len(self.ladder) if rank == self._own_rank else rank
 
     def rank(self, role: str) -> int:
         """The place of a role on the ladder, the lowest being 0."""

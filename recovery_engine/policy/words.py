@@ -23,7 +23,7 @@ REQUEST_FIELDS = (
     *("customer_name", "customer_contact"),
 )
 USAGE_FIELDS = ("on_case", "owed_on_case", "used")
-BUILT_IN = frozenset((*REQUEST_FIELDS, *USAGE_FIELDS, "facts", "total", "evidence"))
+BUILT_IN = frozenset((*REQUEST_FIELDS, *USAGE_FIELDS, "facts", "total", "evidence", "own_limit"))
 
 Interval = tuple[int | None, int | None]
 """Whole numbers from the first to the second, both included; None is open."""

@@ -75,6 +75,7 @@ class Bench:
             return len(policy.ladder) if role is None else policy.rank(role)
 
         self.ladder, self.rank, self.proof = policy.ladder, rank, proof
+        self.column = policy.column(rank)
         self.goodwill = words["basis"] == GOODWILL
         self.deny, self.someone_else = ids(policy.deny), ids(policy.someone_else)
         self.owed = () if self.goodwill else ids(policy.owed)
@@ -170,6 +171,9 @@ class _Case:
                 stops = _limits_over(in_force, match)
                 self.over[rank] = (*stops, *[stop for stop, above, personal in over if rank < above and not personal])
                 if rank == self.rank:
+                    if bench.column != rank:  # an own limit is the requester's alone, not that of others of the role
+                        in_force = _in_force(rows, bench.column)
+                        stops = _limits_over(in_force, match)
                     self.own = in_force
                     self.gives_nothing = not in_force or NONE in [cell for _, cell in in_force]
                     self.own_over = (*stops, *[stop for stop, above, _ in over if rank < above])
@@ -243,12 +247,12 @@ class _Case:
                     yield Cap(stop.line)
 
 
-def _in_force(rows: list[list[tuple[Stop, tuple[Cell, ...]]]], rank: int) -> list[tuple[Stop, Cell]]:
-    """The cells in force for a role: of each row the last one that fits, `same` looking further back."""
+def _in_force(rows: list[list[tuple[Stop, tuple[Cell, ...]]]], column: int) -> list[tuple[Stop, Cell]]:
+    """The cells in force for a role or person: of each row the last one that fits, `same` looking further back."""
     found = []
     for lines in rows:
         for row, cells in lines:
-            cell = cells[rank]
+            cell = cells[column]
             if cell != SAME:
                 found.append((row, cell))
                 break

@@ -8,7 +8,7 @@ from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry
 from recovery_engine.log.policies import InForce
 from recovery_engine.log.projection import RecoveryState, case_subject, implied_subjects
-from recovery_engine.log.requests import request_from
+from recovery_engine.log.requests import entry_own_limit, own_limit_from, request_from
 from recovery_engine.log.writing.deciding import budget_rows, counted_before, decided, verdict
 from recovery_engine.log.writing.group import Earlier, Group, Wanted
 from recovery_engine.log.writing.later import (
@@ -20,8 +20,7 @@ from recovery_engine.log.writing.later import (
     require_role,
     what_was_asked,
 )
-from recovery_engine.model import GOODWILL, Decision, OwnLimit
-from recovery_engine.money import Money
+from recovery_engine.model import GOODWILL, Decision
 from recovery_engine.policy.schema import Policy
 from recovery_engine.workflow import (
     Actor,
@@ -98,7 +97,8 @@ class Approve(Later):
         assert state.approver_role is not None
         first = [one.entry for one in group.entries(self.recovery) if one.entry["kind"] in ("decided", "approved")][-1]
         own = first.get("own_limit", first.get("request", {}).get("own_limit"))
-        return Actor(state.approver, state.approver_role, state.on_behalf, own_limit_from(own, state.currency))
+        own_limit = own_limit_from(own, state.currency) if own else None
+        return Actor(state.approver, state.approver_role, state.on_behalf, own_limit)
 
     def subjects(self, group: Group, state: RecoveryState) -> list[str]:
         try:
@@ -165,21 +165,9 @@ class Approve(Later):
             "waived": waived(policy, decision, carrier.role) or None,
             "delegation": self.delegation,
             "for": acting.on_behalf,
-            "own_limit": own_limit_fields(acting.own_limit) if not is_agreed(state) else None,
+            "own_limit": entry_own_limit(acting.own_limit) if acting.own_limit and not is_agreed(state) else None,
         }
         return fields | {name: value for name, value in more.items() if value is not None}
-
-
-def own_limit_fields(own: OwnLimit | None) -> dict[str, int] | None:
-    """An own limit as an entry holds it, minor units."""
-    if own is None:
-        return None
-    return {name: value.minor for name, value in own._asdict().items() if value is not None}
-
-
-def own_limit_from(fields: dict[str, int] | None, currency: str) -> OwnLimit | None:
-    """The own limit that an entry holds."""
-    return None if fields is None else OwnLimit(**{name: Money(minor, currency) for name, minor in fields.items()})
 
 
 def weigh(
@@ -205,8 +193,8 @@ def weigh(
         "amount": given.amount_minor,
         "evidence": sorted(proof),
     }
-    if own := own_limit_fields(carrier.own_limit):
-        fields["own_limit"] = own
+    if carrier.own_limit is not None:
+        fields["own_limit"] = entry_own_limit(carrier.own_limit)
     in_force = InForce(policy, *day_at(policy, state.site, at_us))
     request = request_from(policy, state.recovery, fields)
     case = group.book(case_subject(state.case_id, state.receipt), EVER)
