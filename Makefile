@@ -32,7 +32,7 @@ test: $(DEV)  ## all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 torture: $(DEV)  ## the tests of the log with large counts; writes docs/TESTING.md
-	@$(BIN)/python tests/torture.py $(SCALE)
+	@$(BIN)/python tests/torture.py $(or $(SCALE),20) $(SEED)
 
 check: $(DEV)  ## lint, format and types; changes nothing
 	@$(BIN)/python -m ruff check .

@@ -61,6 +61,11 @@ def ask(id: str, amount: str | int = 10, **fields: Any) -> RecoveryRequest:
     return RecoveryRequest(id=id, amount=dollars(amount), **(usual | fields))
 
 
+def kind_of(url: str) -> str:
+    """The kind of a database, as reports name it: ``sqlite`` or ``postgresql``."""
+    return url.partition(":")[0].partition("+")[0]
+
+
 # --- the log, read back without the engine ----------------------------------------------------------------------------
 
 

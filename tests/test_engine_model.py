@@ -1,6 +1,7 @@
 """An engine answers as a model of a hundred lines does, whatever is asked in whatever order, and through crashes.
 
-``RECOVERY_TEST_SCALE=100`` multiplies the number of lives.
+``RECOVERY_TEST_SCALE=100`` multiplies the number of lives, ``RECOVERY_TEST_SEED=7`` gives others. The seed stands in
+the name of the test, so that lives that failed can be lived again.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from databases import Server, fresh_database, postgres_admin
 from engines import DAY, HOUR, SECOND, START, Clock, ask, assert_whole, opened, rows
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,6 +33,7 @@ from recovery_engine import RecoveryError
 pytestmark = pytest.mark.slow
 
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
+SEEDED = pytest.mark.parametrize("first", [int(os.environ.get("RECOVERY_TEST_SEED", "1"))], ids="seed {}".format)
 
 TERMS = [
     Terms(),
@@ -219,9 +221,15 @@ class Life(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def live(place: Any, lives: int, commands: int) -> None:
+def live(place: Any, lives: int, commands: int, first: int) -> str:
+    """Live so many lives, the same for the same seed; what was lived."""
+    began = count()
+
+    @seed(first)
     class Here(Life):
-        pass
+        def __init__(self) -> None:
+            next(began)
+            super().__init__()
 
     Here.place = staticmethod(place)
     run_state_machine_as_test(
@@ -231,15 +239,18 @@ def live(place: Any, lives: int, commands: int) -> None:
             stateful_step_count=commands,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=SCALE == 1,
+            database=None,
             phases=(Phase.generate,),  # a life takes long enough to live once: no shrinking
             print_blob=True,
         ),
     )
+    return f"{next(began):,} lives of {commands} commands (seed {first})"
 
 
-def test_an_engine_on_sqlite_lives_as_the_model_does() -> None:
-    live(lambda folder: f"sqlite:///{folder}/recovery.db", 15 * SCALE, 40)
+@SEEDED
+def test_an_engine_on_sqlite_lives_as_the_model_does(first: int, record_property: Any) -> None:
+    lived = live(lambda folder: f"sqlite:///{folder}/recovery.db", 15 * SCALE, 40, first)
+    record_property("the model", f"sqlite: {lived}, as the model says")
 
 
 @pytest.fixture
@@ -257,5 +268,6 @@ def places(postgres_server: Server) -> Iterator[Any]:
         yield place
 
 
-def test_an_engine_on_postgresql_lives_as_the_model_does(places: Any) -> None:
-    live(places, 4 * SCALE, 25)
+@SEEDED
+def test_an_engine_on_postgresql_lives_as_the_model_does(places: Any, first: int, record_property: Any) -> None:
+    record_property("the model", f"postgresql: {live(places, 4 * SCALE, 25, first)}, as the model says")

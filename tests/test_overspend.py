@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
-from engines import POLICY, ask, assert_whole, opened, rows
+from engines import POLICY, ask, assert_whole, kind_of, opened, rows
 
 from recovery_engine import StoreBusy
 from recovery_engine.log.writing import postgres
@@ -165,15 +165,23 @@ def spent(url: str, change: Callable[[], Any]) -> Spent:
 ALL = len(CUSTOMERS) * GRANTS
 
 
-def test_no_budget_is_overspent(log_url: str) -> None:
+ASKED = (
+    f"{PROCESSES * THREADS * TURNS:,} requests from {PROCESSES} processes of {THREADS} threads (seeds 0 to "
+    f"{100 * PROCESSES - 100 + THREADS - 1}); {ALL:,} could be granted, {ALL:,} were"
+)
+
+
+def test_no_budget_is_overspent(log_url: str, record_property: Any) -> None:
     assert spent(log_url, as_it_is) == Spent(ALL, ALL)
     assert_whole(log_url)
+    record_property("budgets", f"{kind_of(log_url)}: {ASKED}")
 
 
-def test_no_budget_of_a_file_is_overspent_without_the_gate(tmp_path: Path) -> None:
+def test_no_budget_of_a_file_is_overspent_without_the_gate(tmp_path: Path, record_property: Any) -> None:
     log = f"sqlite:///{tmp_path / 'recovery.db'}"
     assert spent(log, no_gate) == Spent(ALL, ALL)
     assert_whole(log)
+    record_property("budgets", f"sqlite, without the gate: {ASKED}")
 
 
 def test_sums_that_are_read_before_the_lock_are_noticed(log_url: str) -> None:
