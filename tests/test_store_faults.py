@@ -4,6 +4,8 @@
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -200,6 +202,23 @@ def test_a_cut_connection_costs_the_caller_a_moment(
         assert decision.log_receipt == engine.request(ask("r-1", customer="K-1", note="cold")).log_receipt
     assert stored(postgres_url) == 1
     assert_whole(postgres_url)
+
+
+def test_nobody_but_the_engine_speaks_of_a_lost_connection(
+    postgres_proxy: Proxy, way: str, postgres_url: str, tmp_path: Path
+) -> None:
+    """What the driver notes by itself would end up on the stderr of a program that does no logging."""
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    asking = [sys.executable, "-m", "recovery_cli", "request", "--database", way, "--policies", tmp_path]
+    asking += "--role clerk --employee emp-1 --site S1 --case C-1 --remedy refund --amount 10 --id".split()
+    said = []
+    for id in ("r-1", "r-2"):
+        postgres_proxy.cut_before(b"INSERT INTO recovery_log", times=len(said))
+        said.append(subprocess.run([*asking, id], capture_output=True, text=True, timeout=60, check=False))
+    assert postgres_proxy.losses == 1
+    assert [one.returncode for one in said] == [0, 0]
+    assert said[1].stderr == ""
+    assert stored(postgres_url, "r-2") == 1
 
 
 @pytest.mark.parametrize("cut", ["cut_before", "cut_after"])

@@ -1,5 +1,6 @@
 """The log in PostgreSQL: many writers; the rows of subjects and streams are locked, always in the same order."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,7 +34,12 @@ def driver() -> Any:
         import psycopg
     except ImportError:
         raise LogError("the driver of PostgreSQL is not installed", "pip install 'recovery-engine[postgres]'") from None
+    # What it notes of a lost connection is in our error. Without a handler Python would write it to stderr as well.
+    logging.getLogger("psycopg").addHandler(_NOWHERE)
     return psycopg
+
+
+_NOWHERE = logging.NullHandler()
 
 
 def connect(address: str) -> Any:
