@@ -26,6 +26,7 @@ from engines import (
 )
 
 from recovery_engine import LogError, Outcome, RecoveryEngine, RecoveryRequest
+from recovery_engine.log.writing import group, store
 
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
@@ -327,6 +328,16 @@ def test_a_customer_keeps_the_token_over_cases_and_engines(log_url: str) -> None
         with opened(log_url, POLICY) as engine:
             engine.request(ask(f"r-{number}", customer="K-1", site=f"S{number}"))
     assert len({entry["request"]["customer"] for entry in entries(log_url, "decided")}) == 1
+
+
+def test_forgetting_looks_at_nobody_else_s_recoveries(tmp_path: Path) -> None:
+    log = tmp_path / "recovery.db"
+    opened(log, POLICY).close()
+    with connected(log) as connection:
+        for sql in (group._TEXTS, store._FORGET_TEXTS):
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("c_1",))]
+            assert any("recovery_state_customer" in step for step in plan)
+            assert not any(step.startswith("SCAN") for step in plan)
 
 
 def test_forgetting_erases_link_and_texts_and_keeps_entries_and_sums(engine: RecoveryEngine, log_url: str) -> None:

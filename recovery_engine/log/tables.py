@@ -148,6 +148,7 @@ class StateRow(Table, table=True):
         Index("recovery_state_status", "status", "due_us"),  # what is pending, what is promised
         Index("recovery_state_case", "case_id"),
         Index("recovery_state_receipt", "receipt"),
+        Index("recovery_state_customer", "customer"),  # whom to forget
         Index("recovery_state_day", "bday", "at_us", "recovery"),  # the order in which recoveries are listed
         _STRICT,
     )
