@@ -24,7 +24,7 @@ from recovery_engine.log.reading.filters import Filter
 from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.tables import metadata
 from recovery_engine.log.verification.verify import verify
-from recovery_engine.log.views import AUDIT, ENTRY
+from recovery_engine.log.views import AUDIT, ENTRY, MONEY
 
 pytestmark = pytest.mark.slow
 
@@ -48,8 +48,14 @@ def log(url: str) -> Iterator[RecoveryLog]:
 
 
 def view(log: RecoveryLog, sql: str) -> list[dict[str, Any]]:
+    """The rows of a view, money as the text that exports hold."""
     with log.transaction() as connection:
-        return [dict(row) for row in connection.execute(text(sql)).mappings()]
+        found = [dict(row) for row in connection.execute(text(sql)).mappings()]
+    money = {column.name for column in AUDIT if column.kind == MONEY}
+    return [
+        {name: f"{value:.2f}" if name in money and value is not None else value for name, value in row.items()}
+        for row in found
+    ]
 
 
 def exported(log: RecoveryLog, what: Any, format: Any, wanted: Filter | None = None) -> bytes:
