@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from recovery_engine.log.entry import NO_LEAF, Entry, decode, problems
 from recovery_engine.log.merkle import grown, root_of
+from recovery_engine.log.verification.shape import surely_well_made
 from recovery_engine.log.verification.snapshot import LOWEST, Row, Snapshot
 
 Wrong = Callable[[int | None, str], None]
@@ -73,10 +74,11 @@ class Chain:
         except (ValueError, TypeError) as error:
             wrong(seq, f"not an entry: {error}")
             return None
-        found = next(problems(entry), None)
-        if found is not None:
-            wrong(seq, found)
-            return None
+        if not surely_well_made(entry, body):
+            found = next(problems(entry), None)
+            if found is not None:
+                wrong(seq, found)
+                return None
         if entry["stream"] != self.name or entry["seq"] != seq:
             wrong(seq, f"holds the entry of `{entry['stream']}`, seq {entry['seq']}")
         if entry["prev"] != before:
