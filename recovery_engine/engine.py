@@ -53,6 +53,7 @@ from recovery_engine.workflow import PROMISES, Actor, Delegation, tell_customer
 
 Told = TypeVar("Told")
 
+_OF_A_DECISION = tuple(field.name for field in fields(Decision))
 _ORIGIN = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
@@ -142,7 +143,7 @@ class RecoveryEngine:
         """
         self._check(request)
         decision, receipt, due_us, replayed, recovery, known = self._store.run(Request(request))
-        values = {field.name: getattr(decision, field.name) for field in fields(Decision)}
+        values = {name: getattr(decision, name) for name in _OF_A_DECISION}
         before = [Before(one.recovery, one.status, one.remedy, Money(one.asked_minor, one.currency)) for one in known]
         return RecordedDecision(
             **values, recovery=recovery, log_receipt=receipt, due_us=due_us, replayed=replayed, before=tuple(before)

@@ -23,7 +23,7 @@ def forbidden(text: str) -> str | None:
     >>> forbidden("order 4711, table 12")
     """
     plain = _plain(text)
-    if len(plain) >= _SHORTEST and _STRETCH.search(plain) and _holds_card(plain):
+    if len(plain) >= _SHORTEST <= _digits_in(plain) and _STRETCH.search(plain) and _holds_card(plain):
         return CARD_NUMBER
     return _code_in(plain) if _CODE_WORD.search(plain) else None
 
@@ -73,6 +73,14 @@ _ID_OR_TIME = re.compile(
     re.VERBOSE,
 )
 _LEAD = re.compile(rf"(?:[0-9]{_GAP}){{6}}\Z")
+
+
+def _digits_in(plain: str) -> int:
+    """How many digits a text has: most have too few for a card, and that is quick to see."""
+    return len(plain) - len(plain.translate(_WITHOUT_DIGITS))
+
+
+_WITHOUT_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def _holds_card(plain: str) -> bool:

@@ -98,9 +98,12 @@ def read_text(raw: object, what: str = "text") -> str:
         raise Problem("RP007", f"a blank where {what} belongs", f"write {what}, or leave the key out")
     if not isinstance(raw, str):
         raise Problem("RP007", f"a {_shape(raw)} where {what} belongs", f"write {what} as one text")
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") and char != "\n" for char in raw):
+    if not raw.isprintable() and any(unicodedata.category(char) in _UNSEEN and char != "\n" for char in raw):
         raise Problem("RP013", "an invisible or control character in the text", "delete it")
     return raw
+
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def read_word(raw: object, what: str = "a word") -> str:
