@@ -49,10 +49,19 @@ class Policies:
         self.by_digest = {row.digest: (known or {}).get(row.digest) or read_stored(row) for row in self.rows}
         self.library = PolicyLibrary([self.by_digest[row.digest] for row in current(self.rows)])
         self._windows: dict[tuple[str, date], tuple[tuple[BudgetLine, Window], ...]] = {}
+        self._in_force: dict[tuple[int, str | None], InForce] = {}  # by second: days and clocks change on whole ones
 
     def at(self, at_us: int, site: str | None) -> InForce:
         """What is in force at an instant (UTC microseconds) at a site. Raises InvalidRequest."""
+        key = (at_us // 1_000_000, site)
+        found = self._in_force.get(key)
+        if found is None:
+            if len(self._in_force) >= _MOST_SECONDS:
+                self._in_force.clear()
+            found = self._in_force[key] = self._at(at_us, site)
+        return found
 
+    def _at(self, at_us: int, site: str | None) -> InForce:
         def day_of(policy: Policy) -> date:
             return business_day(at_us, offset_s(zone_of(policy, site), at_us), policy.day_starts)
 
@@ -70,7 +79,7 @@ class Policies:
         return found
 
 
-_MOST_DAYS = 1_000
+_MOST_DAYS = _MOST_SECONDS = 1_000
 
 
 def budget_window(line: BudgetLine, policy: Policy, day: date) -> Window:

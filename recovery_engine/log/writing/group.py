@@ -1,6 +1,6 @@
 """The working set of one transaction: what was read under its locks, and what it will write."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -132,9 +132,10 @@ _CASES = (
 _REFERENCES = "SELECT reference, token FROM recovery_subject WHERE reference IN (?*)"
 _TOKENS = "SELECT token FROM recovery_subject WHERE token IN (?*)"
 _USAGE = (
-    "SELECT subject, remedy, basis, currency, CAST(SUM(amount_minor) AS BIGINT), CAST(SUM(times) AS BIGINT) "
+    "SELECT ?, subject, remedy, basis, currency, CAST(SUM(amount_minor) AS BIGINT), CAST(SUM(times) AS BIGINT) "
     "FROM recovery_usage WHERE subject IN (?*) AND bday >= ? GROUP BY subject, remedy, basis, currency"
 )
+_MOST_FIRST_DAYS = 16  # that one statement adds up from; a database may take 500 at most
 _POLICIES = f"SELECT {', '.join(PolicyRow._fields)} FROM recovery_policy ORDER BY seq"
 _TEXTS = (
     "SELECT DISTINCT p.field FROM recovery_personal p JOIN recovery_state s ON s.recovery = p.recovery "
@@ -142,6 +143,12 @@ _TEXTS = (
 )
 _LATER = "SELECT request_id, body, leaf, root FROM recovery_log WHERE continues IN (?*) ORDER BY seq"
 _DELEGATIONS = f"SELECT {', '.join(COLUMNS['recovery_delegation'])} FROM recovery_delegation"
+
+
+def _usage_since(books: Mapping[str, list[str]]) -> Statement:
+    """One statement for the sums of subjects from each first day on."""
+    values = [value for first, subjects in books.items() for value in (first, subjects, first)]
+    return " UNION ALL ".join([_USAGE] * len(books)), tuple(values)
 
 
 class Group:
@@ -196,11 +203,13 @@ class Group:
             reads.append(((f"{_STATE}recovery IN (?*)", (sorted(wanted.recoveries),)), self._take_states))
         if wanted.cases:
             reads.append(((_CASES, (sorted(wanted.cases), sorted(wanted.receipts))), self._take_cases))
-        by_first: dict[str, list[str]] = {}
+        books: dict[str, list[str]] = {}  # the subjects by first day
         for subject, first in sorted(wanted.books):
-            by_first.setdefault(first, []).append(subject)
-        for first, subjects in by_first.items():
-            reads.append(((_USAGE, (subjects, first)), partial(self._take_usage, subjects, first)))
+            books.setdefault(first, []).append(subject)
+        first_days = list(books)
+        for at in range(0, len(first_days), _MOST_FIRST_DAYS):
+            some = {first: books[first] for first in first_days[at : at + _MOST_FIRST_DAYS]}
+            reads.append((_usage_since(some), partial(self._take_usage, some)))
 
     def _take_earlier(self, rows: list[Row]) -> None:
         for row in rows:
@@ -217,10 +226,11 @@ class Group:
         """Which token stands for which reference."""
         self.known_tokens.update((str(reference), str(token)) for reference, token in rows)
 
-    def _take_usage(self, subjects: Iterable[str], first: str, rows: list[Row]) -> None:
-        for subject in subjects:
-            self._books.setdefault(subject, {})[first] = Book(first)
-        for subject, remedy, basis, currency, amount, times in rows:
+    def _take_usage(self, books: Mapping[str, Iterable[str]], rows: list[Row]) -> None:
+        for first, subjects in books.items():
+            for subject in subjects:
+                self._books.setdefault(subject, {})[first] = Book(first)
+        for first, subject, remedy, basis, currency, amount, times in rows:
             self._books[subject][first].add(UsageKey(first, remedy, basis, currency), amount, times)
 
     def take_locks(self, locked: Iterable[str], versions: list[Row], heads: list[Row]) -> None:
@@ -312,7 +322,8 @@ class Group:
         """What a subject already had, from a first day on."""
         book = self._books.get(subject, {}).get(first)
         if book is None:
-            self._take_usage([subject], first, self.read(_USAGE, [subject], first))
+            alone = {first: [subject]}
+            self._take_usage(alone, self._reading.batch([_usage_since(alone)])[0])
             book = self._books[subject][first]
             for (of, *key), sums in self._usage.items():
                 if of == subject and key[0] >= first:

@@ -112,13 +112,13 @@ class SqliteDatabase(SqliteReading):
 
     def __init__(self, path: Path) -> None:
         module = sqlite_module()
-        self._path = path
         try:
             super().__init__(connect(path))
             self._gate = os.open(f"{path}-writer", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except (module.Error, OSError) as error:
             raise Unavailable(str(error)) from error
-        self._files = {path: _identity(path)}
+        self._wal = f"{path}-wal"
+        self._files = {str(path): _identity(str(path))}
         _gates.add(self)
         self._inserts = {
             table: f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -144,8 +144,8 @@ class SqliteDatabase(SqliteReading):
             self.connection.execute("BEGIN IMMEDIATE")
         except self._errors.Error as error:
             raise Unavailable(str(error)) from error
-        wal = self._path.with_name(f"{self._path.name}-wal")
-        self._files.setdefault(wal, _identity(wal))
+        if self._wal not in self._files:
+            self._files[self._wal] = _identity(self._wal)
         if not self._in_place():
             self.close()
             raise Unavailable("another file stands in its place")
@@ -206,7 +206,7 @@ class SqliteDatabase(SqliteReading):
             self._gate = -1
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:
