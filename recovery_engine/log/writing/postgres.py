@@ -1,7 +1,9 @@
 """The log in PostgreSQL: many writers; the rows of subjects and streams are locked, always in the same order."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import count, islice
 from typing import Any
 
 from recovery_engine.errors import LogError
@@ -46,9 +48,12 @@ def connect(address: str) -> Any:
     """A connection in autocommit mode. Raises Unavailable."""
     psycopg = driver()
     try:
-        return psycopg.connect(address, autocommit=True, connect_timeout=10, application_name="recovery-engine")
+        connection = psycopg.connect(address, autocommit=True, connect_timeout=10, application_name="recovery-engine")
     except psycopg.Error as error:
         raise Unavailable(str(error).strip()) from error
+    # Of one type whatever their size, or each mixture of sizes would be a statement to prepare.
+    connection.adapters.register_dumper(int, psycopg.types.numeric.Int8Dumper)
+    return connection
 
 
 def require_durability(connection: Any) -> str:
@@ -69,7 +74,12 @@ _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 def _translated(statement: Statement) -> tuple[str, tuple[Any, ...]]:
     sql, values = statement
-    return sql.replace("IN (?*)", "= ANY(%s)").replace("?", "%s"), values
+    return _with_marks(sql), values
+
+
+@lru_cache(maxsize=2_000)
+def _with_marks(sql: str) -> str:
+    return sql.replace("IN (?*)", "= ANY(%s)").replace("?", "%s")
 
 
 class PostgresReading:
@@ -108,7 +118,7 @@ class PostgresReading:
 
 
 def _rows(cursor: Any) -> list[Row]:
-    return cursor.fetchall() if cursor.description else []
+    return [] if cursor.rownumber is None else cursor.fetchall()  # asking for a description costs more than the rows
 
 
 class PostgresDatabase(PostgresReading):
@@ -123,7 +133,6 @@ class PostgresDatabase(PostgresReading):
             self._commits = require_durability(self.connection)
         except self._driver.Error as error:
             raise Unavailable(str(error).strip()) from error
-        self._inserts = {table: _insert(table) for table in COLUMNS}
 
     def take_turn(self) -> None:
         """The rows that are locked are the only gate."""
@@ -155,11 +164,16 @@ class PostgresDatabase(PostgresReading):
 
     def finish(self, inserts: Iterable[tuple[str, list[Row]]], statements: Iterable[Statement] = ()) -> None:
         """Write and commit in one round trip."""
+        inserts = list(inserts)
+        sql = _inserts(tuple((table, len(rows) == 1) for table, rows in inserts))
+        values: list[Any] = []
+        for _, rows in inserts:
+            values += rows[0] if len(rows) == 1 else map(list, zip(*rows, strict=True))
+        values += [len(rows) for _, rows in inserts]
         try:
             with self.connection.pipeline():
-                for table, rows in inserts:
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    self.connection.execute(self._inserts[table], [*columns, len(rows)])
+                # The raw one takes a statement as it stands; the usual one would read through a long one each time.
+                self._driver.RawCursor(self.connection).execute(sql, values)
                 for statement in statements:
                     self.connection.execute(*_translated(statement))
                 self.connection.execute("COMMIT")
@@ -186,9 +200,23 @@ class PostgresDatabase(PostgresReading):
         return root
 
 
-def _insert(table: str) -> str:
-    columns = COLUMNS[table]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
-    insert = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}){on_conflict(table)}"
+@lru_cache(maxsize=200)
+def _inserts(tables: tuple[tuple[str, bool], ...]) -> str:
+    """One statement that writes into several tables, each with whether it is a single row.
+
+    Its values are those of all columns, table by table, then the number of rows of each table.
+    """
+    marks = (f"${number}" for number in count(1))
+    added = ", ".join(f"{table}_added AS ({_insert(table, single, marks)} RETURNING 1)" for table, single in tables)
+    counted = " AND ".join(f"(SELECT count(*) FROM {table}_added) = {next(marks)}" for table, _ in tables)
     # COMMIT is on its way already: a division by zero stops it where a row was not written.
-    return f"WITH added AS ({insert} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM added"
+    return f"WITH {added} SELECT 1 / ({counted})::int"
+
+
+def _insert(table: str, single: bool, marks: Iterator[str]) -> str:
+    columns = COLUMNS[table]
+    if single:  # a value for each column costs the driver a fraction of what a list for each does
+        rows = f"VALUES ({', '.join(islice(marks, len(columns)))})"
+    else:
+        rows = f"SELECT * FROM unnest({', '.join(f'{next(marks)}::{kind}[]' for kind in columns.values())})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) {rows}{on_conflict(table)}"
