@@ -308,6 +308,17 @@ def test_the_largest_window_there_can_be_is_served(log_url: str) -> None:
         assert given(engine, ask("a", 60), ask("b", 41)) == ["approve", "escalate"]
 
 
+def test_budgets_of_more_periods_than_one_statement_reads(log_url: str, clock: Clock) -> None:
+    policy = WIDE + "budgets:\n"
+    policy += "".join(f"  - {{id: d{n:02}, per: employee, every: {n} days, amount: {200 - n}}}\n" for n in range(1, 33))
+    with opened(log_url, policy, clock=clock) as engine:
+        assert given(engine, ask("a", 60)) == ["approve"]
+        clock.now_us += 20 * DAY
+        assert given(engine, ask("b", 109), ask("c", 108)) == ["escalate", "approve"]
+    assert entries(log_url, "decided")[1]["usage"]["budgets"] == [[f"d{n:02}", 6000, 1] for n in range(21, 33)]
+    assert_whole(log_url)
+
+
 def test_a_headroom_is_what_the_tightest_budget_leaves(log_url: str) -> None:
     policy = (
         budget("per: employee, every: day, amount: 100") + "  - {id: month, per: site, every: month, amount: 130}\n"

@@ -20,7 +20,7 @@ import apsw
 import pysqlite3.dbapi2 as pysqlite
 import pytest
 from databases import database_name, new_role, postgres_admin
-from engines import POLICY, ask, assert_whole, entries, names, opened, rows, together
+from engines import POLICY, ask, assert_whole, connected, entries, names, opened, rows, together
 from proxy import Proxy
 
 from recovery_engine import LogError, NotAllowed, OutcomeUnknown, RecoveryError, StoreBusy
@@ -326,6 +326,20 @@ def test_a_log_is_made_whole_or_not_at_all(
         opened(way, POLICY)
     with opened(way, POLICY) as engine:
         engine.request(ask("r-1"))
+    assert_whole(postgres_url)
+
+
+@pytest.mark.parametrize("table", ["recovery_log", "recovery_state", "recovery_line", "recovery_usage"])
+def test_what_a_server_leaves_out_in_silence_is_not_acknowledged(postgres_url: str, table: str) -> None:
+    with opened(postgres_url, POLICY) as engine:
+        with connected(postgres_url) as connection:
+            connection.execute("CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+            connection.execute(f"CREATE TRIGGER skip BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION skip()")
+        with pytest.raises(LogError, match="refuses"):
+            engine.request(ask("a", 50))
+        with connected(postgres_url) as connection:
+            connection.execute(f"DROP TRIGGER skip ON {table}")
+        assert engine.request(ask("a", 50)).log_receipt is not None
     assert_whole(postgres_url)
 
 
