@@ -157,8 +157,8 @@ def test_a_file_that_may_only_be_read_can_be_verified(whole: str, tmp_path: Path
 def _in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold, "_MOST_KEYS", 2)
     monkeypatch.setattr(fold, "_MOST_RECOVERIES", 2)
-    monkeypatch.setattr(tally, "_MOST_SUMS", 3)
-    monkeypatch.setattr(tally, "_MOST_HELD", 5)
+    monkeypatch.setattr(tally, "_MOST_ADDED", 3)
+    monkeypatch.setattr(tally, "_MOST_PERIODS", 5)
     monkeypatch.setattr(verifying, "_MOST_ROWS", 1)
     monkeypatch.setattr(verifying, "_AT_LEAST", 1)
 
@@ -191,8 +191,8 @@ def _resident_mib() -> float:
 
 def test_sums_are_those_of_a_plain_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is added, asked for and put aside, and although days go back and forth between time zones."""
-    monkeypatch.setattr(tally, "_MOST_SUMS", 7)
-    monkeypatch.setattr(tally, "_MOST_HELD", 11)
+    monkeypatch.setattr(tally, "_MOST_ADDED", 7)
+    monkeypatch.setattr(tally, "_MOST_PERIODS", 11)
     monkeypatch.setattr(shelf, "_MOST_SLOTS", 2)
     counting = tally.Tally(shelf.temporary_file(), 1)
     spans = [tally.Span("week", frozenset(), "USD"), tally.Span("month", frozenset({"refund"}), "EUR")]

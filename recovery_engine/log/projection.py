@@ -113,12 +113,17 @@ def _decided(entry: Entry) -> RecoveryState:
         entry.get("due_us"),
         entry["policy"],
         entry["matcher"],
+        *(_grant(entry) if outcome == "approve" else ()),
     )
-    if outcome == "approve":
-        return _granted(_carried(state, entry), entry)
     if agreed_by_asking(outcome, entry.get("second"), entry["role"], entry["rungs"]):
         return _carried(state, entry)._replace(agreed_remedy=state.remedy, agreed_minor=state.asked_minor)
     return state
+
+
+def _grant(entry: Entry) -> tuple[Any, ...]:
+    """What a request that is approved at once says of the grant, in the order of the fields of a state."""
+    counts = entry["counts"]
+    return entry["by"], entry["role"], entry["at_us"], counts["bday"], counts["remedy"], counts["amount"]
 
 
 def _carried(state: RecoveryState, entry: Entry) -> RecoveryState:

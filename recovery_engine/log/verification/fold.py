@@ -1,6 +1,6 @@
 """Entry after entry, what follows from them, and whether each could follow from those before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -41,10 +41,10 @@ class Kept(NamedTuple):
     """
 
     state: RecoveryState
+    lines: list[str]
     asked: str
     granted: str | None
     question: str | None
-    lines: list[str]
     proof: list[str]
     own_limit: dict[str, int] | None
 
@@ -53,9 +53,18 @@ def _pack(kept: Kept) -> bytes:
     return orjson.dumps((tuple(kept.state), *kept[1:]))
 
 
-def _unpack(packed: bytes) -> Kept:
+def unpack(packed: bytes) -> Kept:
+    """What is kept, from the bytes it is kept as."""
     state, *rest = orjson.loads(packed)
     return Kept(RecoveryState._make(state), *rest)
+
+
+def surely_kept(packed: bytes, row: Sequence[Any], lines: list[Any]) -> bool:
+    """Whether a row of ``recovery_state`` and lines are what is kept. False says nothing."""
+    try:
+        return packed.startswith(orjson.dumps((row, lines))[:-1] + b",")
+    except TypeError:  # bytes, or text that is none
+        return False
 
 
 class Committed(NamedTuple):
@@ -83,7 +92,7 @@ class Fold:
         self._ids: Shelf[int] = Shelf(file, "ids", total, _MOST_KEYS)
         self.versions: Shelf[int] = Shelf(file, "versions", 2 * total, _MOST_KEYS)
         self.cases = Cases(file, 2 * total, _MOST_KEYS)
-        self.recoveries: Shelf[Kept] = Shelf(file, "recoveries", total, _MOST_RECOVERIES, _pack, _unpack)
+        self.recoveries: Shelf[Kept] = Shelf(file, "recoveries", total, _MOST_RECOVERIES, _pack, unpack)
         self.texts: Shelf[Committed] = Shelf(file, "texts", total, _MOST_KEYS, _pack_committed, _unpack_committed)
         self.tally = Tally(file, 2 * total)
         self._ruling = Ruling(self.tally, register, replay)
@@ -156,7 +165,7 @@ class Fold:
         self._touches(entry, implied_subjects(state, request["employee"], self.tracked))
         self._ruling.decided(entry, Seen(state, (request["employee"],)))
         granted = leaf if outcome == "approve" else None
-        kept = Kept(state, leaf, granted, None, lines_of(entry), [], request.get("own_limit"))
+        kept = Kept(state, lines_of(entry), leaf, granted, None, [], request.get("own_limit"))
         self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
 

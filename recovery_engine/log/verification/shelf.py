@@ -6,14 +6,15 @@ The file has no name any more, and goes away with its connection, however the pr
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from recovery_engine.log.opening import sqlite_module
 
 Value = TypeVar("Value")
 
-_CACHE_KIB = 32_768
-_MOST_SLOTS = 1 << 25
+_CACHE_KIB = 16_384
+_MOST_SLOTS = 1 << 22
 
 
 def temporary_file() -> Any:
@@ -37,15 +38,18 @@ def slots_for(keys: int) -> bytearray:
 
     A key whose slot, that of its hash, is 0 was never put there, and need not be looked for.
     """
-    return bytearray(min(_MOST_SLOTS, 1 << max(10, (8 * keys).bit_length())))
+    return bytearray(min(_MOST_SLOTS, 1 << max(10, (4 * keys).bit_length())))
 
 
 def _as_it_is(value: Any) -> Any:
     return value
 
 
+_key = itemgetter(0)
+
+
 class Shelf(Generic[Value]):
-    """A dictionary with text for keys; at most twice *most* of its values are in memory.
+    """A dictionary with text for keys; at most about three times *most* of its values are in memory.
 
     *keys* is about how many there will be. Where values are no numbers, *pack* and *unpack* turn them into bytes and
     back; a value that was got is not changed but put again.
@@ -64,10 +68,8 @@ class Shelf(Generic[Value]):
         self._most, self._pack, self._unpack = most, pack, unpack
         self._slots = slots_for(keys)
         self._mask = len(self._slots) - 1
-        # Two generations: what is asked for while it is old is young again, the rest leaves with the old ones.
-        self._young: dict[str, Value] = {}
-        self._old: dict[str, Value] = {}
-        self._unwritten: set[str] = set()
+        self._put: dict[str, Value] = {}  # not in the file yet
+        self._lately: dict[str, Value] = {}  # in the file as well, unless it was put again since
         self._execute(f"CREATE TABLE {name} (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
         self._select = f"SELECT value FROM {name} WHERE key = ?"
         self._insert = f"INSERT OR REPLACE INTO {name} VALUES (?, ?)"
@@ -75,42 +77,41 @@ class Shelf(Generic[Value]):
 
     def get(self, key: str) -> Value | None:
         """The value of a key; None where there is none."""
-        value = self._young.get(key)
-        if value is not None:
-            return value
-        value = self._old.get(key)
+        value = self._put.get(key)
         if value is None:
-            if not self._slots[hash(key) & self._mask]:
-                return None
-            row = self._execute(self._select, (key,)).fetchone()
-            if row is None:
-                return None
-            value = self._unpack(row[0])
-        if len(self._young) >= self._most:
-            self._age()
-        self._young[key] = value
+            value = self._lately.get(key)
+            if value is None and self._slots[hash(key) & self._mask]:
+                value = self._read(key)
+        return value
+
+    def _read(self, key: str) -> Value | None:
+        row = self._execute(self._select, (key,)).fetchone()
+        if row is None:
+            return None
+        if len(self._lately) >= 2 * self._most:
+            self._lately = {}
+        value = self._lately[key] = self._unpack(row[0])
         return value
 
     def put(self, key: str, value: Value) -> None:
         """Give a key a value, instead of any it had."""
-        if len(self._young) >= self._most:
-            self._age()
-        self._unwritten.add(key)
-        self._young[key] = value
+        self._put[key] = value
+        if len(self._put) >= self._most:
+            self._write()
 
-    def _age(self) -> None:
-        self._write({key: old for key, old in self._old.items() if key not in self._young})
-        self._old, self._young = self._young, {}
-
-    def _write(self, values: dict[str, Value]) -> None:
-        rows = [(key, self._pack(values[key])) for key in sorted(values.keys() & self._unwritten)]
-        self._executemany(self._insert, rows)
-        for key, _ in rows:
-            self._slots[hash(key) & self._mask] = 1
-        self._unwritten.difference_update(values)
+    def _write(self) -> None:
+        slots, mask, pack = self._slots, self._mask, self._pack
+        self._executemany(self._insert, [(key, pack(value)) for key, value in sorted(self._put.items(), key=_key)])
+        for key in self._put:
+            slots[hash(key) & mask] = 1
+        self._lately, self._put = self._put, {}
 
     def items(self, first: str = "") -> Iterator[tuple[str, Value]]:
         """Every key from *first* on with its value, in byte order."""
-        self._write(self._old | self._young)
-        for key, value in self._execute(self._all, (first,)):
+        for key, value in self.packed(first):
             yield key, self._unpack(value)
+
+    def packed(self, first: str = "") -> Iterator[tuple[str, Any]]:
+        """The same with the values as they are in the file."""
+        self._write()
+        return iter(self._execute(self._all, (first,)))
