@@ -94,6 +94,13 @@ def test_what_the_engine_writes_again_and_again_is_told_by_its_shape(written: li
     assert {"decided", "fulfilled", "voided"} <= told - others
 
 
+@pytest.mark.parametrize("own_limit", [5, {}, {"at_most": -1}, {"at_most": 1, "up_to": 1}, {"more": 1}, {"up_to": 1}])
+def test_an_own_limit_has_the_shape_that_it_must_have(written: list[Entry], own_limit: Any) -> None:
+    entry = copy.deepcopy(next(entry for entry in written if entry["kind"] == "decided"))
+    entry["request"]["own_limit"] = own_limit
+    assert surely_well_made(entry, encode(entry)) == (list(problems(entry)) == [])
+
+
 @pytest.mark.parametrize("kind", [None, 7, [], {}, "", "unheard"])
 def test_an_unknown_kind_has_no_shape(kind: Any) -> None:
     assert not surely_well_made({"kind": kind}, encode({"kind": kind}))

@@ -50,7 +50,8 @@ _REQUEST = {
 }
 _OF_SOME_REQUESTS = {
     **dict.fromkeys(("category", "severity", "reason"), _TEXT),
-    **dict.fromkeys(("bill", "own_limit"), _NUMBER),
+    "bill": _NUMBER,
+    "own_limit": rf'\{{"(?:at_most|up_to)":{_NUMBER}\}}',
     "receipt": _ID,
     "customer": '"c_[0-9a-f]{20}"',
     "evidence": _list(_TEXT),
