@@ -10,12 +10,19 @@ from pathlib import Path
 from threading import TIMEOUT_MAX, Lock
 from typing import Any, Self, TypeVar
 
-from recovery_engine.errors import Diagnostic, InvalidRequest, LogError, NotAllowed, RecoveryError, did_you_mean
+from recovery_engine.errors import InvalidRequest, LogError, NotAllowed, RecoveryError, did_you_mean
 from recovery_engine.log.database import Reading
 from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.proof.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
-from recovery_engine.log.requests import reference_problems, request_problems, text_problems
+from recovery_engine.log.requests import (
+    amount_problems,
+    command_problems,
+    reason_problems,
+    refuse,
+    request_problems,
+    text_problems,
+)
 from recovery_engine.log.writing.approving import Approve, Decline, Silent
 from recovery_engine.log.writing.creation import Place, open_store
 from recovery_engine.log.writing.delegating import Delegate, Revoke
@@ -199,7 +206,7 @@ class RecoveryEngine:
 
         The same again gets the same answer. Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
         """
-        _refuse(_command_problems(recovery=recovery, reference=reference, by=by, id=id))
+        refuse(command_problems(recovery=recovery, reference=reference, by=by, id=id))
         return self._done("fulfilled", self._store.run(Fulfil(recovery, reference, by, id)))
 
     def void(self, recovery: str, reason: str, *, by: str, id: str | None = None) -> Recorded:
@@ -209,7 +216,7 @@ class RecoveryEngine:
         """
         given: str | None = by
         missing = [] if given else [problem(MISSING, "by", "nobody takes it back", "say who does")]
-        _refuse([*missing, *_command_problems(recovery=recovery, by=given or None, id=id), *_reason_problems(reason)])
+        refuse([*missing, *command_problems(recovery=recovery, by=given or None, id=id), *reason_problems(reason)])
         return self._done("voided", self._store.run(Void(recovery, reason, by, id)))
 
     # --- the way up ---
@@ -235,11 +242,11 @@ class RecoveryEngine:
         *delegation* is the id of lent authority; the role is then the lent one, and *role* what they are themselves.
         Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
         """
-        _refuse(
+        refuse(
             [
-                *_command_problems(recovery=recovery, by=by, delegation=delegation, id=id),
+                *command_problems(recovery=recovery, by=by, delegation=delegation, id=id),
                 *text_problems("note", note),
-                *_amount_problems(amount),
+                *amount_problems(amount),
             ]
         )
         actor = self._actor(by, role, recovery)
@@ -267,7 +274,7 @@ class RecoveryEngine:
 
         Raises as ``approve`` does.
         """
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(reason)])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(reason)])
         step = Decline(recovery, reason, self._actor(by, role, recovery), id)
         return self._done("declined", self._store.run(step), say or "")
 
@@ -275,7 +282,7 @@ class RecoveryEngine:
         """Somebody who was asked has a question first; meanwhile the clock of silence stands still, unless the policy
         says otherwise (``on_question: run``). Raises as ``approve`` does.
         """
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(question, "question")])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(question, "question")])
         return self._done("asked", self._store.run(Ask(recovery, question, self._actor(by, role, recovery), id)))
 
     def answer(
@@ -290,12 +297,12 @@ class RecoveryEngine:
         """Answer the question, perhaps with more proof. *by* left out: who asked for it. Raises as ``approve`` does."""
         given = (evidence,) if isinstance(evidence, str) else tuple(evidence)
         found = [problem for item in given for problem in text_problems("evidence", item)]
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_reason_problems(answer, "answer"), *found])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(answer, "answer"), *found])
         return self._done("answered", self._store.run(Answer(recovery, answer, given, by, id)))
 
     def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
         """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *_amount_problems(amount)])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *amount_problems(amount)])
         if (state := self._at_hand(recovery)).currency != amount.currency:
             raise InvalidRequest([problem(ILL_TYPED, "amount", amount.currency, f"give it in {state.currency}")])
         return self._done("amended", self._store.run(Amend(recovery, amount.minor, by, id)))
@@ -304,7 +311,7 @@ class RecoveryEngine:
         self, recovery: str, reason: str | None = None, *, by: str | None = None, id: str | None = None
     ) -> Recorded:
         """The requester takes back what is pending. Raises as ``approve`` does."""
-        _refuse([*_command_problems(recovery=recovery, by=by, id=id), *(_reason_problems(reason) if reason else ())])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *(reason_problems(reason) if reason else ())])
         return self._done("withdrawn", self._store.run(Withdraw(recovery, reason, by, id)))
 
     def tick(self) -> Ticked:
@@ -356,7 +363,7 @@ class RecoveryEngine:
         *from_us* left out is now. *sites*, *remedies* left out: all. *cap* is the most for one case, inclusive. Lent
         authority is not passed on. Raises NotAllowed, InvalidRequest, IdempotencyConflict, LogError.
         """
-        _refuse([*_command_problems(id=id, by=by, to=to), *_amount_problems(cap)])
+        refuse([*command_problems(id=id, by=by, to=to), *amount_problems(cap)])
         step = Delegate(
             id,
             by=by,
@@ -372,7 +379,7 @@ class RecoveryEngine:
 
     def revoke(self, delegation: str, *, by: str, id: str | None = None) -> RecordedDelegation:
         """Take lent authority back; what was approved with it stands. Raises as ``delegate`` does."""
-        _refuse(_command_problems(delegation=delegation, by=by, id=id))
+        refuse(command_problems(delegation=delegation, by=by, id=id))
         return RecordedDelegation(*self._store.run(Revoke(delegation, by, id)))
 
     def delegations(self, person: str | None = None, *, all_of_them: bool = False) -> tuple[Delegation, ...]:
@@ -405,12 +412,12 @@ class RecoveryEngine:
         The entries stay, under a token that nobody can resolve any more. Raises NotAllowed where nobody is known by
         that reference.
         """
-        _refuse([*_command_problems(customer=customer, by=by), *_reason_problems(ground, "ground")])
+        refuse([*command_problems(customer=customer, by=by), *reason_problems(ground, "ground")])
         return self._store.run(Forget(customer, ground, by))
 
     def accept_clock(self, *, by: str | None = None) -> list[LogReceipt]:
         """Say that the clock is right, although it stands far from the last entries; one `clock_set` in each stream."""
-        _refuse(_command_problems(by=by))
+        refuse(command_problems(by=by))
         receipts = [self._store.run(AcceptClock(stream, by)) for stream in self._look(Streams())]
         return [receipt for receipt in receipts if receipt is not None]
 
@@ -419,7 +426,7 @@ class RecoveryEngine:
 
         One `reopened`, with the lost size and root, in each stream concerned.
         """
-        _refuse(_command_problems(by=by))
+        refuse(command_problems(by=by))
         lost = lost_from(self._database, anchors)
         return [self._store.run(Reopen(one, by)) for one in lost]
 
@@ -466,27 +473,3 @@ def _instead(decision: Decision | None) -> Iterator[Alternative]:
     if decision.grantable_now is None or decision.grantable_now.minor:
         yield Alternative(decision.request.remedy, decision.grantable_now)
     yield from decision.alternatives
-
-
-def _refuse(found: Iterable[Diagnostic]) -> None:
-    problems = list(found)
-    if problems:
-        raise InvalidRequest(problems)
-
-
-def _command_problems(**references: str | None) -> Iterator[Diagnostic]:
-    for name, value in references.items():
-        if value is not None:
-            yield from reference_problems(name, value)
-
-
-def _amount_problems(amount: object) -> Iterator[Diagnostic]:
-    if amount is not None and (not isinstance(amount, Money) or type(amount.minor) is not int or amount.minor < 0):
-        yield problem(ILL_TYPED, "amount", "not an amount", 'give Money.of("18.50", "USD")')
-
-
-def _reason_problems(reason: object, name: str = "reason") -> Iterator[Diagnostic]:
-    if type(reason) is not str or not reason.strip():
-        yield problem(MISSING, name, f"no {name}", "say why, in a word or a sentence")
-    else:
-        yield from text_problems(name, reason)

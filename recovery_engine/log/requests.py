@@ -1,11 +1,11 @@
 """A request as an entry holds it, and back; and what a log asks of one beyond what a policy asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 from unicodedata import is_normalized
 
-from recovery_engine.errors import Diagnostic
+from recovery_engine.errors import Diagnostic, InvalidRequest
 from recovery_engine.forbidden import forbidden
 from recovery_engine.log.entry import REFERENCE
 from recovery_engine.model import GOODWILL, FactValue, OwnLimit, RecoveryRequest
@@ -111,6 +111,34 @@ def text_problems(name: str, value: object) -> Iterator[Diagnostic]:
             yield problem(ILL_TYPED, name, found.message, found.help)
         if name not in _PERSONAL.values() and not is_normalized("NFC", value):
             yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
+
+
+def refuse(found: Iterable[Diagnostic]) -> None:
+    """Raises InvalidRequest where there is anything to refuse."""
+    problems = list(found)
+    if problems:
+        raise InvalidRequest(problems)
+
+
+def command_problems(**references: str | None) -> Iterator[Diagnostic]:
+    """What is wrong with the ids and references of a command."""
+    for name, value in references.items():
+        if value is not None:
+            yield from reference_problems(name, value)
+
+
+def amount_problems(amount: object) -> Iterator[Diagnostic]:
+    """What is wrong with an amount, if one is given."""
+    if amount is not None and (not isinstance(amount, Money) or type(amount.minor) is not int or amount.minor < 0):
+        yield problem(ILL_TYPED, "amount", "not an amount", 'give Money.of("18.50", "USD")')
+
+
+def reason_problems(reason: object, name: str = "reason") -> Iterator[Diagnostic]:
+    """What is wrong with a text that must be given."""
+    if type(reason) is not str or not reason.strip():
+        yield problem(MISSING, name, f"no {name}", "say why, in a word or a sentence")
+    else:
+        yield from text_problems(name, reason)
 
 
 def _texts(request: RecoveryRequest) -> Iterator[tuple[str, object]]:
