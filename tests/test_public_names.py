@@ -96,6 +96,7 @@ EXPECTED = [
     "run_examples",
     "shipped_policies",
     "story_lines",
+    "upgrade",
     "verify",
 ]
 

@@ -1,7 +1,7 @@
 """Write the projections of a log anew from its entries, once those are sound."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from recovery_engine.log.merkle import frontier_bytes
 from recovery_engine.log.opening import database_problems
 from recovery_engine.log.projection import delegation_row
 from recovery_engine.log.proof.anchors import reading
+from recovery_engine.log.tables import PROJECTIONS
 from recovery_engine.log.verification.findings import Report
 from recovery_engine.log.verification.shelf import temporary_file
 from recovery_engine.log.verification.snapshot import Progress, Snapshot
@@ -45,10 +46,22 @@ def rebuild(database: str | Path, progress: Progress | None = None) -> Report:
             writing.close()
 
 
-def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
-    postgresql = not hasattr(connection, "text_factory")
+@contextmanager
+def transaction(connection: Any, postgresql: bool) -> Iterator[None]:
+    """Committed at the end; nothing is changed where anything goes wrong before."""
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if postgresql else "BEGIN IMMEDIATE")
     try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if not (postgresql and connection.closed):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
+    postgresql = not hasattr(connection, "text_factory")
+    with transaction(connection, postgresql):
         if postgresql:
             connection.execute(f"LOCK TABLE {_LOCKED} IN EXCLUSIVE MODE")
         snapshot = Snapshot(connection, postgresql)
@@ -58,15 +71,16 @@ def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
             if report.has("tampered"):
                 raise TamperedLog(f"{name}: {report.findings[0]}", "`recovery log verify` names every place")
             compare_projections(snapshot, examined, examined.findings.of("drift"))
-            for table, rows in _projections(examined):
+            for table in PROJECTIONS:
                 connection.execute(f"DELETE FROM {table}")
-                _insert(connection, postgresql, table, rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        if not (postgresql and connection.closed):
-            connection.execute("ROLLBACK")
-        raise
+            fill(connection, postgresql, examined)
     return examined.report()
+
+
+def fill(connection: Any, postgresql: bool, examined: Examined) -> None:
+    """Write every projection, empty until now, from what was examined."""
+    for table, rows in _projections(examined):
+        _insert(connection, postgresql, table, rows)
 
 
 def _projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:
