@@ -112,6 +112,12 @@ class Forger:
                 self.run(f"DELETE FROM {table}")
                 _insert(self.db, False, table, rows)
 
+    def forge(self, id: str, change: Callable[[Entry], Any]) -> None:
+        """Change an entry, all hashes after it, and every projection; take away the checkpoints that would tell."""
+        self.change(id, change)
+        self.run("DELETE FROM recovery_checkpoint")
+        self.reproject()
+
 
 def _bytes(entry: Entry) -> bytes:
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)

@@ -96,7 +96,7 @@ SAID: dict[str, tuple[str, Callable[[Forger], Any]]] = {
         "tampered",
         _untyped("recovery_log", "UPDATE recovery_log SET body = 'x' WHERE stream = 'site:S001' AND seq = 2"),
     ),
-    "`recovery_log` has 39 rows, and 38 can be reached by stream and seq": (
+    "`recovery_log` has 49 rows, and 48 can be reached by stream and seq": (
         "tampered",
         _untyped("recovery_log", "UPDATE recovery_log SET seq = NULL WHERE request_id = 'r-16'"),
     ),
@@ -131,6 +131,7 @@ SAID: dict[str, tuple[str, Callable[[Forger], Any]]] = {
         "tampered",
         _change("r-18", lambda entry: entry["request"].update(customer="c_" + "0" * 20)),
     ),
+    "`delegated` by nobody": ("tampered", _change("lent-2", lambda entry: entry.update(by=None))),
     # policies
     "`replaces` is not the policy `diner` from 2026-11-21": ("tampered", _policy("third", replaces="0" * 64)),
     "organisation 1: the policy b": ("tampered", _sql("DELETE FROM recovery_policy WHERE seq = 1")),
@@ -148,6 +149,14 @@ SAID: dict[str, tuple[str, Callable[[Forger], Any]]] = {
     "the note of `r-01` is not in `recovery_personal`, and nobody was forgotten": (
         "tampered",
         _sql("DELETE FROM recovery_personal"),
+    ),
+    "the question/16 of `r-19` is not in `recovery_personal`, and nobody was forgotten": (
+        "tampered",
+        _sql("DELETE FROM recovery_personal WHERE field = 'question/16'"),
+    ),
+    "`recovery_personal` has a answer/16 of `r-19`, of which no entry speaks": (
+        "tampered",
+        _sql("UPDATE recovery_personal SET field = 'answer/16' WHERE field = 'answer/17'"),
     ),
     "`recovery_personal` holds what no log can hold": (
         "tampered",
@@ -224,6 +233,25 @@ SAID: dict[str, tuple[str, Callable[[Forger], Any]]] = {
     "`times` of `case:C-r-03 2026-11-18 refund goodwill USD` in `recovery_usage` is `9`": (
         "drift",
         _sql("UPDATE recovery_usage SET times = 9 WHERE subject = 'case:C-r-03'"),
+    ),
+    "`recovery_delegation` has `lent-9`, and no entry lends it": (
+        "drift",
+        _sql(
+            "INSERT INTO recovery_delegation SELECT 'lent-9', by_employee, to_employee, role, sites, remedies, "
+            "cap_minor, currency, from_us, until_us, revoked_us FROM recovery_delegation WHERE delegation = 'lent-1'"
+        ),
+    ),
+    "`recovery_delegation` lacks `lent-1`": (
+        "drift",
+        _sql("DELETE FROM recovery_delegation WHERE delegation = 'lent-1'"),
+    ),
+    "`cap_minor` of `lent-1` in `recovery_delegation` is `90000`, and the entries say `10000`": (
+        "drift",
+        _sql("UPDATE recovery_delegation SET cap_minor = 90000 WHERE delegation = 'lent-1'"),
+    ),
+    "`revoked_us` of `lent-2` in `recovery_delegation` is nothing, and the entries say `": (
+        "drift",
+        _sql("UPDATE recovery_delegation SET revoked_us = NULL"),
     ),
     "`ver` of `site:S009` in `recovery_subject_lock` is 1, and the entries say 0": (
         "drift",

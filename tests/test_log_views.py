@@ -86,7 +86,14 @@ def test_a_recovery_reads_like_a_sentence(log: Connection) -> None:
         **{"sent_to_role": "manager", "second_role": "manager", "approved_by": "mgr-1", "approver_role": "manager"},
         **{"granted_at": "2026-11-03T19:00:00.000000Z", "granted_on": "2026-11-03", "remedy_granted": "refund"},
         **{"amount_granted": 400, "policy_name": "diner", "policy_version": "2026.2", "policy_digest": policy},
-        **{"matcher": "both", "log_stream": "site:S002", "log_seq": 3},
+        **{
+            "second_person": "mgr-2",
+            "questions": 0,
+            "times_moved_up": 0,
+            "matcher": "both",
+            "log_stream": "site:S002",
+            "log_seq": 3,
+        },
     }
 
 

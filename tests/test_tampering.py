@@ -169,7 +169,7 @@ def test_without_its_key_the_table_can_hold_a_row_twice_and_it_is_found(forger: 
     forger.run("ALTER TABLE recovery_log RENAME TO original")
     forger.run("CREATE TABLE recovery_log AS SELECT * FROM original")
     assert forger.verify().clean
-    for stream, seq in (("organisation", 0), ("site:S001", 19), ("site:S101", 3)):
+    for stream, seq in (("organisation", 0), ("site:S001", 27), ("site:S101", 3)):
         same = (stream, seq)
         forger.run("INSERT INTO recovery_log SELECT * FROM original WHERE stream = ? AND seq = ?", *same)
         assert forger.verify().has("tampered")
@@ -267,15 +267,15 @@ def test_a_tail_taken_away_with_all_its_traces_is_seen_with_an_anchor(
                 report = forger.verify(anchors=original.anchors)
                 assert report.has("anchor"), (stream, keep)
     assert ("site:S001", 1) in seen  # employees and customers came to other sites afterwards
-    assert ("site:S001", 19) in unseen  # the newest entry of all
+    assert ("site:S001", 27) in unseen  # the newest entry of all
     assert len(seen) + len(unseen) == original.report.entries
     tried = f"{original.report.entries} tails taken away with all traces"
     record_property("alterations", f"{tried}: {len(seen)} found without an anchor, all with one")
 
 
 def test_a_tail_taken_away_without_its_head_is_no_drift(forger: Forger) -> None:
-    forger.run("DELETE FROM recovery_log WHERE stream = 'site:S001' AND seq = 19")
-    assert "site:S001 19: the stream had 20 entries, and 19 are there" in first(forger.verify())
+    forger.run("DELETE FROM recovery_log WHERE stream = 'site:S001' AND seq = 27")
+    assert "site:S001 27: the stream had 28 entries, and 27 are there" in first(forger.verify())
 
 
 # --- people ---
@@ -286,6 +286,44 @@ def test_a_text_that_was_not_forgotten_must_be_there_and_open(forger: Forger) ->
     assert first(forger.verify()) == "site:S001 1: the note of `r-01` is not the one that was given"
 
 
+STEP_TEXTS = {"question/16": "r-19", "answer/17": "r-19", "note/21": "r-20"}
+
+
+@pytest.mark.parametrize("field", STEP_TEXTS)
+def test_what_was_said_at_a_later_step_must_be_there_and_open(field: str, forger: Forger) -> None:
+    name, _, seq = field.partition("/")
+    mine = f"WHERE recovery = '{STEP_TEXTS[field]}' AND field = '{field}'"
+    with forger.for_a_moment():
+        forger.run(f"UPDATE recovery_personal SET value = value || '!' {mine}")
+        said = f"site:S001 {seq}: the {field} of `{STEP_TEXTS[field]}` is not the one that was given"
+        assert [str(finding) for finding in forger.verify().findings] == [said]
+    with forger.for_a_moment():
+        forger.run(f"DELETE FROM recovery_personal {mine}")
+        assert first(forger.verify()).startswith(f"site:S001 {seq}: the {field} of `{STEP_TEXTS[field]}` is not in")
+    for other in (name, f"{name}/{int(seq) + 1}", f"contact/{seq}", f"{field}/{seq}"):
+        with forger.for_a_moment():
+            forger.run(f"UPDATE recovery_personal SET field = '{other}' {mine}")
+            assert forger.verify().has("tampered"), other
+
+
+def test_what_was_asked_and_answered_cannot_change_places(forger: Forger) -> None:
+    for value, salt in (("value", "salt"), ("value", "value"), ("salt", "salt")):
+        with forger.for_a_moment():
+            swapped = ", ".join(
+                f"{column} = (SELECT {column} FROM recovery_personal AS other WHERE other.field = 'answer/17')"
+                for column in {value, salt}
+            )
+            forger.run(f"UPDATE recovery_personal SET {swapped} WHERE field = 'question/16'")
+            assert "site:S001 16: the question/16 of `r-19` is not the one" in first(forger.verify())
+
+
+def test_a_note_of_an_approver_that_was_forgotten_must_not_come_back(forger: Forger) -> None:
+    forger.run("INSERT INTO recovery_personal VALUES ('r-04', 'note/6', zeroblob(32), 'A regular guest')")
+    assert first(forger.verify()) == (
+        "site:S001 6: the note/6 of `r-04` is still there, and its customer was forgotten"
+    )
+
+
 def test_what_was_forgotten_must_not_come_back(forger: Forger) -> None:
     ((token,),) = forger.run("SELECT customer FROM recovery_state WHERE recovery = 'r-04'")
     assert forger.run("SELECT 1 FROM recovery_personal WHERE recovery = 'r-04'") == []
@@ -293,7 +331,7 @@ def test_what_was_forgotten_must_not_come_back(forger: Forger) -> None:
     forger.run("INSERT INTO recovery_subject VALUES (?, 'K-2 of old')", token)
     assert [str(finding) for finding in forger.verify().findings] == [
         "site:S001 5: the name of `r-04` is still there, and its customer was forgotten",
-        f"organisation 3: `recovery_subject` has `{token}`, who was forgotten",
+        f"organisation 5: `recovery_subject` has `{token}`, who was forgotten",
     ]
 
 

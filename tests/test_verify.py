@@ -70,6 +70,16 @@ def test_the_log_of_these_tests_has_every_kind_of_entry(forger: Forger) -> None:
     assert {("approve", "goodwill"), ("escalate", "goodwill"), ("deny", "owed"), ("approve", "owed")} <= outcomes
 
 
+def test_nothing_is_found_where_what_is_joined_was_asked_under_another_version(tmp_path: Path) -> None:
+    """The business day of a later step is that of the policy of the request, whatever is in force by then."""
+    making = Making(f"sqlite:///{tmp_path / 'log.db'}", tmp_path)
+    assert making.ask("r-1", "45", case="C-1") == "escalate"
+    making.load(FIRST.replace('day_starts: "04:00"', 'day_starts: "06:00"'))
+    assert making.ask("r-2", "45", case="C-1", employee="emp-2") == "escalate"
+    making.engine.close()
+    assert found(verify(making.url)) == []
+
+
 def test_nothing_is_found_where_the_organisation_is_tracked(log_url: str, tmp_path: Path) -> None:
     make(log_url, tmp_path / "policies", tracks=("organisation",))
     assert found(verify(log_url)) == []
@@ -320,7 +330,7 @@ def test_an_anchor_ahead_of_the_log_is_a_finding_of_its_own(whole: str) -> None:
     anchors = [anchor._replace(size=anchor.size + 2) for anchor in anchors_of(verify(whole))]
     report = verify(whole, anchors=anchors)
     assert [finding.kind for finding in report.findings] == ["anchor"] * 4
-    assert "had 10 entries when it was anchored, and has 8 now" in found(report)[0]
+    assert "had 12 entries when it was anchored, and has 10 now" in found(report)[0]
 
 
 def test_an_anchor_of_another_log_is_a_finding(whole: str) -> None:
@@ -361,10 +371,12 @@ def test_a_projection_that_drifted_is_named_and_rebuilt(log_url: str, tmp_path: 
         run("UPDATE recovery_usage SET amount_minor = amount_minor - 1 WHERE subject = 'site:S001'")
         run("UPDATE recovery_subject_lock SET ver = ver + 1 WHERE subject = 'site:S101'")
         run("DELETE FROM recovery_stream WHERE stream = 'site:S002'")
+        run("UPDATE recovery_delegation SET revoked_us = NULL WHERE delegation = 'lent-2'")
     report = verify(log_url)
     assert {finding.kind for finding in report.findings} == {"drift"}
     named = "\n".join(found(report))
     assert "`status` of `r-11` in `recovery_state` is `voided`, and the entries say `granted`" in named
+    assert "`revoked_us` of `lent-2` in `recovery_delegation` is nothing, and the entries say `" in named
     for table in PROJECTIONS:
         assert table in named
     assert rebuild(log_url) == report

@@ -36,8 +36,9 @@ _MOST_RECOVERIES = 5_000
 class Kept(NamedTuple):
     """What is kept of a recovery.
 
-    Where it stands, the leaves (hex) of the entries that say what is asked for, what granted it and what the open
-    question is, the deciding lines, the proof that came with answers, and the own limit of whoever agreed first.
+    Where it stands, the leaves (hex) of the entries that say what is asked for, what granted it and what the last
+    question is, who asked that, the deciding lines, the proof that came with answers, and the own limit of whoever
+    agreed first.
     """
 
     state: RecoveryState
@@ -45,6 +46,7 @@ class Kept(NamedTuple):
     asked: str
     granted: str | None
     question: str | None
+    asker: str | None
     proof: list[str]
     own_limit: dict[str, int] | None
 
@@ -111,6 +113,8 @@ class Fold:
         self._ids.put(entry["id"], 1)
         if (stream == ORGANISATION) != (kind in _OF_ORGANISATION) and kind not in _OF_ANY:
             wrong(f"`{kind}` in the stream `{stream}`")
+        if entry["by"] is None and kind not in _BY_NOBODY:
+            wrong(f"`{kind}` by nobody")
         if (kind == "opened") != (entry["seq"] == 0):
             wrong("the first entry of a stream is `opened`, and no other")
         if kind == "decided":
@@ -165,7 +169,7 @@ class Fold:
         self._touches(entry, implied_subjects(state, request["employee"], self.tracked))
         self._ruling.decided(entry, Seen(state, (request["employee"],)))
         granted = leaf if outcome == "approve" else None
-        kept = Kept(state, lines_of(entry), leaf, granted, None, [], request.get("own_limit"))
+        kept = Kept(state, lines_of(entry), leaf, granted, None, None, [], request.get("own_limit"))
         self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
 
@@ -195,16 +199,19 @@ class Fold:
         first = self._entry(state) if kind in _ASK_THE_FIRST else None
         if kind == "approved":
             kept = self._approved(entry, leaf, kept, first)
-        elif kind == "joined":
-            self._joined(entry, state, first)
         else:
             self._ruling.later(entry, state, first)
         if kind == "voided":
             self._voided(entry, state)
+        elif kind == "joined":
+            self._joined(entry, state, first)
+        elif kind in _SAYS:
+            self._said(entry, kept)
         kept = kept._replace(
             state=after,
             asked=leaf if kind == "amended" else kept.asked,
             question=leaf if kind == "asked" else kept.question,
+            asker=entry["by"] if kind == "asked" else kept.asker,
             proof=sorted({*kept.proof, *entry.get("evidence", ())}),
         )
         self.recoveries.put(state.recovery, kept)
@@ -241,6 +248,13 @@ class Fold:
             wrong("a note that was not kept, or kept and not given")
         if (entry.get("to"), entry.get("due_us")) != (state.to_role, state.due_us):
             wrong("`to` or `due_us` is not that of the recovery it joins")
+
+    def _said(self, entry: Entry, kept: Kept) -> None:
+        kind = entry["kind"]
+        if list(entry.get("personal", ())) != [_SAYS[kind]]:
+            self._wrong(f"`{kind}` without the {_SAYS[kind]}, or with another text")
+        if kind == "answered" and entry["by"] == kept.asker:
+            self._wrong(f"answered by {kept.asker}, who had asked")
 
     # --- authority that is lent ---
 
@@ -309,6 +323,9 @@ class Fold:
 
 _OF_ORGANISATION = {"policy_loaded", "delegated", "revoked", "forgotten"}
 _OF_ANY = {"opened", "clock_set", "reopened"}
+_BY_NOBODY = {*_OF_ANY, "policy_loaded", "forgotten", "moved_up", "lapsed", "declined"}
+"""What nobody need be named for, or the clock does; whether it may decline, the policy says."""
+_SAYS = {"asked": "question", "answered": "answer"}
 _ASK_THE_FIRST = {"approved", "declined", "asked", "joined", "moved_up", "lapsed"}
 """The steps that are checked against the entry that opened the recovery."""
 

@@ -166,6 +166,8 @@ class Ruling:
                 self.wrong(f"`step` is {entry['step']}, and it must be {state.moves + 1}")
         elif kind == "lapsed" and entry["due_us"] != state.due_us:
             self.wrong("`due_us` is not when the answer was due")
+        elif kind == "declined" and entry["role"] != (asked := state.to_role or policy.ladder[-1]):
+            self.wrong(f"the silence of a {entry['role']}, and a {asked} was asked")
 
     def _terms(self, digest: str) -> Terms | None:
         """The policy of a digest; None where its text cannot be read, which was said where it was loaded."""

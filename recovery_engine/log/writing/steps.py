@@ -12,7 +12,6 @@ from recovery_engine.errors import IdempotencyConflict, InvalidRequest
 from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
 from recovery_engine.log.personal import commitment
-from recovery_engine.log.policies import InForce
 from recovery_engine.log.projection import RecoveryState, case_subject, subjects_of
 from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, personal_of
 from recovery_engine.log.writing.deciding import (
@@ -27,7 +26,7 @@ from recovery_engine.log.writing.deciding import (
     verdict,
 )
 from recovery_engine.log.writing.group import CaseRow, Earlier, Group, LogReceipt, Wanted
-from recovery_engine.log.writing.later import append_with_texts, ill_formed, what_was_asked
+from recovery_engine.log.writing.later import append_with_texts, day_at, ill_formed, what_was_asked
 from recovery_engine.model import GOODWILL, Decision, Outcome, RecoveryRequest
 from recovery_engine.policy.reading import problem
 
@@ -126,7 +125,7 @@ class Request:
         if self.dry or decision.outcome == Outcome.INCOMPLETE:
             return Answered(decision, None, None, False, None, tuple(known))
         if decision.outcome == Outcome.ESCALATE and (pending := self._pending(group, known, fields)):
-            return self._join(group, pending, fields, in_force, at_us)
+            return self._join(group, pending, fields, at_us)
         due = due_us(policy, decision, at_us)
         entry = {
             "recovery": request.id,
@@ -177,13 +176,14 @@ class Request:
                     return state
         return None
 
-    def _join(self, group: Group, pending: RecoveryState, fields: Entry, in_force: InForce, at_us: int) -> Answered:
+    def _join(self, group: Group, pending: RecoveryState, fields: Entry, at_us: int) -> Answered:
         """Put on record that it was asked for again; the answer to the first is the answer to this one too."""
         entries = group.entries(pending.recovery)
+        day, utc_offset_s = day_at(group.policies.by_digest[pending.policy], pending.site, at_us)
         entry: Entry = {
             "recovery": pending.recovery,
-            "bday": in_force.day.isoformat(),
-            "utc_offset_s": in_force.utc_offset_s,
+            "bday": day.isoformat(),
+            "utc_offset_s": utc_offset_s,
             "of": what_was_asked(entries),
             "request": fields,
         }
