@@ -171,7 +171,9 @@ class SmallLog:
             **{"role": role, "role_from": "directory", "policy": state.policy, "semantics": 1, "matcher": "both"},
             **{"engine": "0.1.0", "usage": {"case": [], "budgets": []}, "remedy": state.remedy, "amount": minor},
             "because": [["standard", "amount", minor, {"lead": 10_000, "manager": 50_000}[role]]],
-            "touches": self._touches(subjects_of(state.case_id, None, state.customer, by, state.stream)),
+            "touches": self._touches(
+                subjects_of(state.case_id, None, state.customer, state.approver or by, state.stream)
+            ),
         }
         if "second" not in given:
             decided["counts"] = self._counts(business_day(when), state.remedy, minor)

@@ -129,7 +129,9 @@ def _lines(row: "AuditRow") -> Iterator[str]:
     """Where and when, by whom, why."""
     yield f"{row.granted_bday}  {row.site or 'no site'}  case {row.case_id}  {became(row)}"
     asked_by = f"asked for by {row.employee} ({in_words(row.role)})"
-    yield f"{asked_by}, granted by {row.approver} ({in_words(row.approver_role or '')})"
+    acting = f" for {row.on_behalf}" if row.on_behalf else ""
+    second = f", with {row.second_by}" if row.second_by else ""
+    yield f"{asked_by}, granted by {row.approver} ({in_words(row.approver_role or '')}{acting}){second}"
     why = [in_words(word) for word in (row.category, row.severity, row.reason) if word]
     yield f"because of {', '.join(why) or 'nothing said'}; decided by {', '.join(row.lines)}"
 
