@@ -15,6 +15,8 @@ from recovery_engine.log.database import Reading
 from recovery_engine.log.entry import ORGANISATION
 from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.proof.anchors import Anchor, Reopen, Reopened, lost_from, require_anchored
+from recovery_engine.log.reading.queries import LogEntry
+from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.requests import (
     amount_problems,
     command_problems,
@@ -250,11 +252,7 @@ class RecoveryEngine:
             ]
         )
         actor = self._actor(by, role, recovery)
-        state = self._at_hand(recovery)
-        if amount is not None and amount.currency != state.currency:
-            message = f"{amount.currency}, and `{recovery}` is in {state.currency}"
-            raise InvalidRequest([problem(ILL_TYPED, "amount", message, f"give it in {state.currency}")])
-        minor = None if amount is None else amount.minor
+        minor = None if amount is None else self._minor(amount, recovery)
         step = Approve(
             recovery,
             actor,
@@ -303,9 +301,7 @@ class RecoveryEngine:
     def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
         """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
         refuse([*command_problems(recovery=recovery, by=by, id=id), *amount_problems(amount)])
-        if (state := self._at_hand(recovery)).currency != amount.currency:
-            raise InvalidRequest([problem(ILL_TYPED, "amount", amount.currency, f"give it in {state.currency}")])
-        return self._done("amended", self._store.run(Amend(recovery, amount.minor, by, id)))
+        return self._done("amended", self._store.run(Amend(recovery, self._minor(amount, recovery), by, id)))
 
     def withdraw(
         self, recovery: str, reason: str | None = None, *, by: str | None = None, id: str | None = None
@@ -328,13 +324,18 @@ class RecoveryEngine:
         return Ticked(tuple(steps), self.promises("overdue"))
 
     def pending(
-        self, *, role: str | None = None, site: str | None = None, employee: str | None = None
+        self,
+        recovery: str | None = None,
+        *,
+        role: str | None = None,
+        site: str | None = None,
+        employee: str | None = None,
     ) -> tuple[Waiting, ...]:
-        """What waits for an answer, the oldest due first, each with its whole story.
+        """What waits for an answer, or one *recovery* that does; the oldest due first, each with its whole story.
 
         *role*: what was sent to that role. *employee*: without what this person asked for or agreed to already.
         """
-        return self._look(Queue(role, site, employee))
+        return self._look(Queue(role, site, employee, recovery))
 
     def promises(self, *standing: str, site: str | None = None) -> tuple[Promised, ...]:
         """What was granted and not handed over yet, the first due first; or what is ``overdue``, ``kept``, ``late`` or
@@ -389,11 +390,14 @@ class RecoveryEngine:
     def _actor(self, employee: str, role: str, recovery: str) -> Actor:
         return Actor(employee, role)
 
-    def _at_hand(self, recovery: str) -> RecoveryState:
+    def _minor(self, amount: Money, recovery: str) -> int:
         state = self.recovery(recovery)
         if state is None:
             raise NotAllowed(f"there is no recovery `{recovery}`", "check the id")
-        return state
+        if amount.currency != state.currency:
+            message = f"{amount.currency}, and `{recovery}` is in {state.currency}"
+            raise InvalidRequest([problem(ILL_TYPED, "amount", message, f"give it in {state.currency}")])
+        return amount.minor
 
     def _done(self, what: str, done: Done, say: str = "") -> Recorded:
         state = done.state
@@ -439,6 +443,11 @@ class RecoveryEngine:
     def case(self, case: str) -> tuple[RecoveryState, ...]:
         """The recoveries of a case, in the order they were asked for."""
         return self._look(OfCase(case))
+
+    def entries(self, after: Mapping[str, int] | None = None) -> Iterator[LogEntry]:
+        """Every committed entry after a cursor (the last seq seen, by stream), as ``RecoveryLog.follow`` gives them."""
+        with RecoveryLog.open(self._database) as log:
+            yield from log.follow(after)
 
     def _look(self, step: Step[Told]) -> Told:
         with self._read_lock:

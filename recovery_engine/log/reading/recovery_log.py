@@ -1,7 +1,8 @@
 """RecoveryLog: a log as an auditor reads it. It cannot write, and every answer is of one state of the log."""
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from recovery_engine.log.opening import database_problems, reader, shown
 from recovery_engine.log.reading import export as exports
-from recovery_engine.log.reading import queries
+from recovery_engine.log.reading import following, queries
 from recovery_engine.log.reading import story as stories
 from recovery_engine.log.reading.export import Format, Progress, What
 from recovery_engine.log.reading.filters import EVERYTHING, Filter
@@ -135,6 +136,26 @@ class RecoveryLog:
     def entries(self, stream: str | None = None, after: int | None = None) -> Rows[LogEntry]:
         """The entries of one stream or of all, those after a seq; their bytes are canonical. Raises InvalidRequest."""
         return self._rows(lambda connection: queries.entries(connection, stream, after))
+
+    def follow(self, after: Mapping[str, int] | None = None, *, interval_s: float | None = None) -> Iterator[LogEntry]:
+        """Every committed entry after a cursor, in order in each stream, new streams among them.
+
+        *after* is the seq of the last entry seen, by stream; left out: from the beginning. A subscriber that puts down
+        ``entry.seq`` under ``entry.stream`` once it has dealt with an entry, and begins again from there after a crash,
+        gets each at least once. It ends when there is no more; with *interval_s* (seconds) it waits and looks again.
+        Raises InvalidRequest, and LogError where the cursor is ahead of the log.
+        """
+        seen = following.read_cursor(after or {})
+        while True:
+            with self.transaction() as connection:
+                found = following.next_entries(connection, seen)
+            for entry in found:
+                yield entry
+                seen[entry.stream] = entry.seq
+            if not found:
+                if interval_s is None:
+                    return
+                time.sleep(interval_s)
 
     def streams(self) -> tuple[StreamHead, ...]:
         """Every stream, and how far it has come."""
