@@ -128,10 +128,14 @@ class RecoveryLog:
         rows = self._rows(ask)
         return replace(reports[0], grants=rows)
 
-    def story(self, about: str) -> Story:
-        """What happened to a recovery, or in a case, step by step. Raises LogError where there is none."""
+    def story(self, about: str, *, whole_case: bool = False, people: bool = False) -> Story:
+        """What happened to a recovery, or in a case, step by step. Raises LogError where there is none.
+
+        *whole_case*: all recoveries of the case, also where *about* is one of them. *people*: with names, notes,
+        questions and answers, where they were not erased.
+        """
         with self.transaction() as connection:
-            return stories.story(connection, about)
+            return stories.story(connection, about, whole_case, people)
 
     def entries(self, stream: str | None = None, after: int | None = None) -> Rows[LogEntry]:
         """The entries of one stream or of all, those after a seq; their bytes are canonical. Raises InvalidRequest."""

@@ -5,7 +5,7 @@ the log keeps, and used only where they come to the same figures as the entry.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, or_, select
 from recovery_engine.errors import LogError, RecoveryError, TamperedLog
 from recovery_engine.log.book import usage_of
 from recovery_engine.log.entry import Entry, decode
+from recovery_engine.log.personal import kept_as
 from recovery_engine.log.policies import InForce, Policies, PolicyRow
 from recovery_engine.log.reading.filters import STATE, Filter, alike
 from recovery_engine.log.reading.queries import AuditRow, recoveries
@@ -23,17 +24,21 @@ from recovery_engine.log.writing.deciding import decided
 from recovery_engine.model import OWED, PolicyRef, Reason, Rung
 from recovery_engine.money import Money
 from recovery_engine.phrases import in_words, proof_in_words
+from recovery_engine.workflow import promise
 
 _LOG = metadata.tables["recovery_log"]
 _POLICY = metadata.tables["recovery_policy"]
+_PERSONAL = metadata.tables["recovery_personal"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry about a recovery. What does not apply to its kind is None or empty.
+    """One entry about a recovery, and its id. What does not apply to its kind is None or empty.
 
     ``leaf`` is lower-case hex, times are UTC microseconds; ``at`` is the time on the wall there and then. ``by`` is
     None for the clock. ``because`` are the deciding lines with what they measured then; ``to`` is the role asked next.
+    ``texts`` are the personal ones by name (``note``, ``question`` ...), None where they were erased; there are none
+    unless they were asked for. ``evidence`` came with the step.
     """
 
     stream: str
@@ -42,6 +47,7 @@ class Step:
     at_us: int
     utc_offset_s: int
     kind: str
+    id: str
     by: str | None
     role: str | None = None
     outcome: str | None = None
@@ -57,6 +63,9 @@ class Step:
     reason: str | None = None
     reference: str | None = None
     policy: PolicyRef | None = None
+    evidence: tuple[str, ...] = ()
+    delegation: str | None = None
+    texts: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     @property
     def at(self) -> datetime:
@@ -66,10 +75,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryStory:
-    """A recovery as it stands, and its steps."""
+    """A recovery as it stands, its steps, and what had been asked for before on the case or the receipt."""
 
     row: AuditRow
     steps: tuple[Step, ...]
+    before: tuple[AuditRow, ...] = ()
+
+    def promise(self, now_us: int) -> str | None:
+        """How the word given stands: ``open``, ``overdue``, ``kept``, ``late`` or ``broken``; None: there is none."""
+        return promise(self.row.status, self.row.due_us, self.row.fulfilled_us, now_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +94,45 @@ class Story:
     recoveries: tuple[RecoveryStory, ...]
 
 
-def story(connection: Connection, about: str) -> Story:
-    """The story of the recovery, or else of the case, with the id *about*. Raises LogError where there is none."""
-    found = select(STATE.c.recovery).where(or_(STATE.c.recovery == about, STATE.c.case_id == about))
-    names = connection.execute(found).scalars().all()
-    if not names:
+def story(connection: Connection, about: str, whole_case: bool = False, people: bool = False) -> Story:
+    """The story of the recovery, or else of the case, with the id *about*. Raises LogError where there is none.
+
+    A request that was joined to another is told with that one. *whole_case* tells all of the case of a recovery too;
+    *people* gives the personal texts.
+    """
+    found = select(STATE.c.recovery, STATE.c.case_id).where(or_(STATE.c.recovery == about, STATE.c.case_id == about))
+    cases = {str(recovery): str(case) for recovery, case in connection.execute(found)}
+    if not cases and (first := _joined_to(connection, about)):
+        return replace(story(connection, first, whole_case, people), about=about)
+    if not cases:
         cure = alike(connection, (STATE.c.recovery, STATE.c.case_id), about)
         raise LogError(f"no recovery and no case `{about}` in this log", cure)
-    told = _Teller(_policies(connection))
-    case = connection.execute(select(STATE.c.case_id).where(STATE.c.recovery == about)).scalar() or about
-    rows = recoveries(connection, Filter(case=case))
-    chosen = [row for row in rows if row.recovery == about or about not in names]
-    return Story(about, tuple(RecoveryStory(row, tuple(told.steps(connection, row))) for row in chosen))
+    told = _Teller(_policies(connection), people)
+    whole = about in cases.values() if whole_case else about not in cases
+    rows = list(recoveries(connection, Filter(case=about if whole else cases[about])))
+    chosen = [row for row in rows if whole or whole_case or row.recovery == about]
+    return Story(
+        about,
+        tuple(
+            RecoveryStory(row, tuple(told.steps(connection, row)), tuple(_before(connection, row, rows)))
+            for row in chosen
+        ),
+    )
+
+
+def _joined_to(connection: Connection, request_id: str) -> str | None:
+    """The recovery that a request was joined to."""
+    fits = (_LOG.c.request_id == request_id, _LOG.c.kind == "joined")
+    return connection.execute(select(_LOG.c.continues).where(*fits)).scalar()
+
+
+def _before(connection: Connection, row: AuditRow, of_case: list[AuditRow]) -> list[AuditRow]:
+    """What was asked for earlier on the case, and on others that share its receipt."""
+    known = {one.recovery: one for one in of_case}
+    if row.receipt:
+        known |= {one.recovery: one for one in recoveries(connection, Filter(receipt=row.receipt))}
+    earlier = [one for one in known.values() if (one.at_us, one.seq) < (row.at_us, row.seq)]
+    return sorted(earlier, key=lambda one: (one.at_us, one.seq, one.recovery))
 
 
 def _policies(connection: Connection) -> Policies | None:
@@ -106,27 +147,34 @@ def _policies(connection: Connection) -> Policies | None:
 class _Teller:
     """Turns entries into steps, with the words of the policies of the log."""
 
-    def __init__(self, policies: Policies | None) -> None:
-        self.policies = policies
+    def __init__(self, policies: Policies | None, people: bool) -> None:
+        self.policies, self.people = policies, people
 
     def steps(self, connection: Connection, row: AuditRow) -> Iterator[Step]:
         """The steps of a recovery, in order."""
         mine = or_(_LOG.c.request_id == row.recovery, _LOG.c.continues == row.recovery)
         chosen = select(_LOG.c.stream, _LOG.c.seq, _LOG.c.leaf, _LOG.c.body).where(mine)
         request: Mapping[str, Any] = {}
+        texts = self._texts(connection, row.recovery)
         for stream, seq, leaf, body in connection.execute(chosen.order_by(_LOG.c.stream, _LOG.c.seq)).all():
             try:
                 entry = decode(bytes(body))
                 request = request or entry["request"]
-                yield self.step(entry, bytes(leaf).hex(), request)
+                yield replace(self.step(entry, bytes(leaf).hex(), request), texts=_texts_of(entry, texts))
             except (ValueError, KeyError, TypeError) as error:
                 raise TamperedLog(f"stream `{stream}`, seq {seq}: {error!r}", "run `recovery log verify`") from None
+
+    def _texts(self, connection: Connection, recovery: str) -> dict[str, str] | None:
+        if not self.people:
+            return None
+        chosen = select(_PERSONAL.c.field, _PERSONAL.c.value).where(_PERSONAL.c.recovery == recovery)
+        return {str(name): str(text) for name, text in connection.execute(chosen)}
 
     def step(self, entry: Entry, leaf: str, request: Mapping[str, Any]) -> Step:
         """One entry; *request* is what was asked for at first."""
         asked = {**request, "employee": entry["by"], "role": entry.get("role")}
         asked |= {name: entry[name] for name in ("remedy", "amount") if name in entry}
-        decides = "because" in entry
+        decides, amount = "because" in entry, asked["amount"]
         return Step(
             entry["stream"],
             entry["seq"],
@@ -134,11 +182,12 @@ class _Teller:
             entry["at_us"],
             entry["utc_offset_s"],
             entry["kind"],
+            entry["id"],
             entry["by"],
             role=entry.get("role"),
             outcome=entry.get("outcome"),
             remedy=asked["remedy"] if decides else None,
-            amount=Money(asked["amount"], request["currency"]) if decides else None,
+            amount=Money(amount, request["currency"]) if decides or "amount" in entry else None,
             because=tuple(self.reasons(entry, asked)) if decides else (),
             rungs=tuple(Rung(role, tuple(stops)) for role, *stops in entry.get("rungs", ())),
             to=entry.get("to"),
@@ -149,6 +198,8 @@ class _Teller:
             reason=entry.get("reason"),
             reference=entry.get("reference"),
             policy=self.ref(entry["policy"]) if decides else None,
+            evidence=tuple(entry.get("evidence") or entry.get("request", {}).get("evidence", ())),
+            delegation=entry.get("delegation"),
         )
 
     def ref(self, digest: str) -> PolicyRef:
@@ -177,6 +228,14 @@ class _Teller:
             return ()
 
 
+def _texts_of(entry: Entry, kept: Mapping[str, str] | None) -> dict[str, str | None]:
+    """The personal texts of an entry; None for one that was erased. A later step keeps its own under its seq."""
+    if kept is None:
+        return {}
+    seq = None if entry["kind"] == "decided" else entry["seq"]
+    return {name: kept.get(kept_as(name, seq)) for name in sorted(entry.get("personal", ()))}
+
+
 def _figures(reason: Reason) -> tuple[str, str, int | None, int | None]:
     return reason.line, reason.what if reason.had is not None else "", reason.had, reason.limit
 
@@ -194,15 +253,24 @@ def _plainly(reason: Reason, currency: str) -> str:
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def story_lines(told: Story) -> Iterator[str]:
-    """The story as lines for people; what belongs to a step is indented below it."""
+def story_lines(told: Story, now_us: int | None = None) -> Iterator[str]:
+    """The story as lines for people; what belongs to a step is indented below it.
+
+    With *now_us* (UTC microseconds) it also tells how the word stands that was given with a grant.
+    """
+    here = {one.row.recovery for one in told.recoveries}
     for number, one in enumerate(told.recoveries):
         if number:
             yield ""
         yield from _heading(one.row)
+        for earlier in one.before:
+            if earlier.recovery not in here:
+                yield f"  before: {earlier.recovery}, {_given(earlier.asked, earlier.remedy)}; {_stands(earlier)}"
         for step in one.steps:
             yield f"  {_time(step.at)}  {_who(step)} {_did(step, one.row)}  [{step.stream} {step.seq}]"
             yield from (f"      {line}" for line in _details(step))
+        if now_us is not None and (standing := one.promise(now_us)):
+            yield f"  the promise is {standing}"
 
 
 def _heading(row: AuditRow) -> Iterator[str]:
@@ -211,8 +279,12 @@ def _heading(row: AuditRow) -> Iterator[str]:
     given += [f"customer {row.customer}"] if row.customer else []
     asked, granted = _given(row.asked, row.remedy), _given(row.granted, row.granted_remedy)
     less = f", {granted} granted" if row.granted and granted != asked else ""
-    yield f"{row.recovery}: {asked} asked for{less}; {row.status}"
+    yield f"{row.recovery}: {asked} asked for{less}; {_stands(row)}"
     yield f"  {', '.join(given)}"
+
+
+def _stands(row: AuditRow) -> str:
+    return f"pending with the {in_words(row.to_role)}" if row.status == "pending" and row.to_role else row.status
 
 
 def _given(amount: Money | None, remedy: str | None) -> str:
@@ -244,7 +316,18 @@ def _did(step: Step, row: AuditRow) -> str:
             for_what = f" ({', '.join(map(in_words, words))})" if words else ""
             return f"asked for {_given(step.amount, step.remedy)}{for_what}"
         case "approved":
-            return f"approved {_given(step.amount, step.remedy)}"
+            lent = f", by the delegation {step.delegation}" if step.delegation else ""
+            return f"approved {_given(step.amount, step.remedy)}{lent}"
+        case "asked":
+            return "had a question first"
+        case "answered":
+            return "answered"
+        case "amended":
+            return f"asked for less: {step.amount}"
+        case "joined":
+            return f"asked for the very same again, as {step.id}: the two are one"
+        case "withdrawn":
+            return "took it back" + (f": {step.reason}" if step.reason else "")
         case "moved_up":
             return f"moved it up to the {in_words(step.to or '')}, because nobody had answered"
         case "lapsed":
@@ -254,7 +337,15 @@ def _did(step: Step, row: AuditRow) -> str:
     return f"{in_words(step.kind)} it" + (f": {step.reason}" if step.reason else "")
 
 
+_SAID = {"note": "note:", "name": "the customer:", "contact": "to be reached at:", "question": "", "answer": ""}
+"""What stands before a personal text."""
+
+
 def _details(step: Step) -> Iterator[str]:
+    for name, text in step.texts.items():
+        yield f"{_SAID[name]} {'(erased)' if text is None else f'“{text}”'}".strip()
+    if step.evidence:
+        yield f"proof: {proof_in_words(step.evidence)}"
     if step.policy is not None:
         yield f"{_verdict(step)}, under {_policy(step.policy)}, because"
         yield from (f"  {reason.line}: {reason.text}" for reason in step.because)
@@ -264,7 +355,7 @@ def _details(step: Step) -> Iterator[str]:
         able = [in_words(rung.role) for rung in step.rungs if rung.may]
         yield f"could approve it: {', '.join(able) if able else 'nobody'}"
     if step.due_us is not None and step.kind != "lapsed":
-        what = "answer" if step.to or step.second else "hand-over"
+        what = "answer" if step.to or step.second or step.kind == "answered" else "hand-over"
         yield f"{what} due by {_time(_local(step.due_us, step.utc_offset_s))}"
 
 
