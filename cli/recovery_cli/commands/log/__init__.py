@@ -7,6 +7,7 @@ from recovery_cli.verbs import Verbs
 VERBS = {
     "list": ("list", "List recoveries, those that fit a filter."),
     "show": ("show", "Tell the whole story of a recovery or a case."),
+    "follow": ("follow", "Write every entry as it comes, for what acts on it."),
     "stats": ("stats", "Add up what recoveries come to."),
     "sample": ("sample", "Draw recoveries by chance, so that others draw the same."),
     "report": ("report", "Report every grant of a month above an amount."),
