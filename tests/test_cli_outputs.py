@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from recovery_cli.files import WholeLines
-from recovery_cli.main import VERBS, cli
+from recovery_cli.main import GROUPS, VERBS, cli
 from recovery_engine import shipped_policies
 
 pytestmark = pytest.mark.slow
@@ -143,9 +143,7 @@ ARGS = {
     "check": "check classic",
     "test": "test classic",
     "completion": "completion bash",
-    "request": "request --help",
-    "fulfil": "fulfil --help",
-    "void": "void --help",
+    **{verb: f"{verb} --help" for verb in VERBS if verb in GROUPS["For the customer"] + GROUPS["The way up"]},
 }
 
 

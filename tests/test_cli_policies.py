@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from recovery_cli.commands import doctor
-from recovery_cli.main import VERBS, cli
+from recovery_cli.main import GROUPS, VERBS, cli
 from recovery_engine import shipped_policies
 
 SMALL = """
@@ -358,6 +358,13 @@ def test_every_verb_has_help_with_an_example_and_json(verb: str) -> None:
 def test_the_help_lists_every_verb() -> None:
     said = recovery("--help").stdout
     assert all(verb in said for verb in VERBS)
+
+
+def test_every_verb_has_its_place_in_the_help() -> None:
+    assert sorted(verb for verbs in GROUPS.values() for verb in verbs) == sorted(VERBS)
+    said = recovery("--help").stdout
+    assert all(name in said for name in GROUPS)
+    assert "─ Commands ─" not in said
 
 
 def test_an_unknown_verb_has_a_nearest_one() -> None:

@@ -283,7 +283,8 @@ def test_what_was_granted_is_handed_over_once(log: Path) -> None:
 def test_what_was_granted_can_be_taken_back_until_it_is_handed_over(log: Path) -> None:
     asked("r-1")
     asked("r-2")
-    assert recovery("void", "r-1", "--reason", "given twice", "--by", "lead-1").stdout == "r-1 is voided  [site: 3]\n"
+    said = recovery("void", "r-1", "--reason", "given twice", "--by", "lead-1").stdout
+    assert said == "r-1 is voided  [site: 3]\n  say “We have taken $20.00 as comp item back.”\n"
     recovery("fulfil", "r-2")
     said = recovery("void", "r-2", "--reason", "too late", "--by", "lead-1", "--json")
     assert (said.exit_code, answer(said)["kind"]) == (2, "not-allowed")

@@ -1,8 +1,10 @@
 """The database of the log as commands are told of it, opened to read, or to write."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from recovery_engine import RecoveryEngine, RecoveryLog
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+MOST_OFFERED = 50
+"""Ids among which a shell can choose."""
 
 
 def _named(ctx: click.Context, _: click.Parameter, given: str | None) -> str:
@@ -26,6 +30,25 @@ def _named(ctx: click.Context, _: click.Parameter, given: str | None) -> str:
 
 def _complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_recovery(status: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes to the recoveries of the log that stand so."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from recovery_engine import Filter, RecoveryError
+
+        database = ctx.params.get("database") or os.environ.get("RECOVERY_DATABASE")
+        if not database:
+            return []
+        try:
+            with reading(database) as log, log.recoveries(Filter(status=status)) as rows:
+                names = (row.recovery for row in rows if row.recovery.startswith(incomplete))
+                return [CompletionItem(name) for name in islice(names, MOST_OFFERED)]
+        except RecoveryError:
+            return []
+
+    return complete
 
 
 def database_option(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recovery_engine import Money
 
 if TYPE_CHECKING:
-    from recovery_engine import AuditRow, LogReceipt
+    from recovery_engine import AuditRow, LogReceipt, Reason, RecoveryState, RecoveryStory
 
 
 def iso(at_us: int | None) -> str | None:
@@ -44,6 +44,25 @@ def _named(name: str, value: Any) -> tuple[str, Any]:
     return name, document(value)
 
 
+def reason_document(reason: "Reason", currency: str) -> dict[str, Any]:
+    """A line that decided, as decisions have it: its figures are amounts where it measured one."""
+
+    def figure(value: int | None) -> str | int | None:
+        return Money(value, currency).decimal if reason.what == "amount" and value is not None else value
+
+    figures = {"had": figure(reason.had), "limit": figure(reason.limit), "short_by": figure(reason.short_by)}
+    return reason._asdict() | figures
+
+
+def story_document(one: "RecoveryStory") -> dict[str, Any]:
+    """The story of a recovery, with what came before it."""
+    return {
+        "stands": row_document(one.row),
+        "before": [row_document(row) for row in one.before],
+        "steps": document(one.steps),
+    }
+
+
 def receipt_document(receipt: "LogReceipt | None") -> dict[str, Any] | None:
     """Where an entry stands in the log; the host keeps it."""
     return None if receipt is None else dict(document(receipt))
@@ -51,6 +70,18 @@ def receipt_document(receipt: "LogReceipt | None") -> dict[str, Any] | None:
 
 def row_document(row: "AuditRow") -> dict[str, Any]:
     """A recovery as it stands, by the names that its columns have in exports."""
+    return _columns(row, row.lines)
+
+
+def state_document(state: "RecoveryState") -> dict[str, Any]:
+    """A recovery as it stands, without the lines that decided."""
+    columns = _columns(state, ())
+    del columns["deciding_lines"]
+    return columns
+
+
+def _columns(row: "AuditRow | RecoveryState", lines: tuple[str, ...]) -> dict[str, Any]:
+    granted = None if row.granted_minor is None else Money(row.granted_minor, row.currency)
     bill = None if row.bill_minor is None else Money(row.bill_minor, row.currency)
     columns: dict[str, Any] = document(
         {
@@ -70,20 +101,25 @@ def row_document(row: "AuditRow") -> dict[str, Any]:
             "basis": row.basis,
             "occurred_on": row.occurred_on,
             "currency": row.currency,
-            "amount_asked": row.asked,
+            "amount_asked": Money(row.asked_minor, row.currency),
             "bill": bill,
             "outcome": row.outcome,
-            "deciding_lines": row.lines,
+            "deciding_lines": lines,
             "status": row.status,
             "sent_to_role": row.to_role,
             "second_role": row.second_role,
             "due_us": row.due_us,
             "approved_by": row.approver,
             "approver_role": row.approver_role,
+            "approved_in_name_of": row.on_behalf,
+            "second_person": row.second_by,
+            "question_open_since": iso(row.question_us),
+            "questions": row.questions,
+            "times_moved_up": row.moves,
             "granted_us": row.granted_us,
             "granted_on": row.granted_bday,
             "remedy_granted": row.granted_remedy,
-            "amount_granted": row.granted,
+            "amount_granted": granted,
             "fulfilled_us": row.fulfilled_us,
             "payment_reference": row.reference,
             "closed_us": row.closed_us,

@@ -15,8 +15,21 @@ VERBS = {
     "what-if": ("what_if", "Decide one request that nobody has made; it leaves no trace."),
     "decide": ("decide", "Decide a stream of requests from a CSV or JSONL file."),
     "request": ("request", "Ask for a remedy: decided now, and in the log for good."),
+    "pending": ("pending", "Show what waits for an answer, each with its whole story."),
+    "approve": ("approve", "Agree to what is pending, to less, or to another remedy."),
+    "decline": ("decline", "Say no to what is pending, for a reason."),
+    "ask": ("ask", "Ask whoever asked, before you decide."),
+    "answer": ("answer", "Answer the approver's question."),
+    "amend": ("amend", "Ask for less than before."),
+    "withdraw": ("withdraw", "Take back what is pending."),
+    "tick": ("tick", "Do what is due now: move up what nobody answered."),
+    "delegate": ("delegate", "Lend authority for a time."),
+    "revoke": ("revoke", "Take lent authority back."),
+    "delegations": ("delegations", "List who lends authority to whom."),
     "fulfil": ("fulfil", "Say that what was granted is in the customer's hands."),
     "void": ("void", "Take back what was granted."),
+    "promises": ("promises", "List what was promised and is not handed over yet."),
+    "case": ("case", "Tell a case as one story."),
     "log": ("log", "Read the log, prove it, look after it: list, show, verify, export ..."),
     "db": ("db", "Look at the database that holds the log."),
     "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
@@ -29,6 +42,17 @@ VERBS = {
     "demo": ("demo", "See real complaints decided by real policies."),
 }
 """Every verb with its module in ``commands`` and what it does; ``--help`` needs no more than this."""
+
+
+GROUPS = {
+    "May I?": ("what-if", "decide", "matrix"),
+    "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
+    "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
+    "The log": ("log", "db"),
+    "Policies": ("check", "test", "policies", "schema"),
+    "This installation": ("doctor", "completion", "demo"),
+}
+"""The verbs as ``--help`` shows them."""
 
 
 def called(started_as: str) -> str:
@@ -53,10 +77,17 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 
 @click.group(
+    NAME,
     cls=Verbs,
     verbs=VERBS,
     package="recovery_cli.commands",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "rich_help_config": {
+            "command_groups": {NAME: [{"name": name, "commands": [*of]} for name, of in GROUPS.items()]}
+        },
+    },
 )
 @click.option(
     "--version",

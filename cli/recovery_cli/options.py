@@ -32,7 +32,7 @@ def _chosen_policy(ctx: click.Context) -> Any:
     from recovery_engine import PolicyError
 
     try:
-        if any(param.name == "policies" for param in ctx.command.params):
+        if any(param.name in ("policies", "database") for param in ctx.command.params):
             name = ctx.params.get("policies") or os.environ.get("RECOVERY_POLICIES")
             return named_policy(expanded(name)[0]) if name else None
         return named_policy(ctx.params.get("policy_name") or os.environ.get("RECOVERY_POLICY") or DEFAULT_POLICY)
@@ -139,7 +139,7 @@ def assignment_option(flag: str, name: str, metavar: str, help: str) -> Callable
 
 def given_words(words: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, without those left out."""
-    return {name: value for name, value in words.items() if value not in (None, (), {})}
+    return {name: value for name, value in words.items() if value not in (None, (), [], {})}
 
 
 def listed(texts: Iterable[str]) -> list[str]:

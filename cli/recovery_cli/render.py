@@ -148,7 +148,7 @@ def _rows(decision: Decision) -> Iterable[tuple[str, RenderableType]]:
     if decision.due is not None:
         yield "still owed", str(decision.due)
     yield "you can give", _most(decision.grantable_now) + f" of {in_words(plain(decision.request.remedy))} at once"
-    others = [f"{in_words(other.remedy)} {_up_to(other.up_to)}" for other in decision.alternatives]
+    others = [f"{in_words(other.remedy)} {up_to(other.up_to)}" for other in decision.alternatives]
     if others:
         yield "or instead", ", ".join(others)
     yield "say", f"“{plain(decision.tell_customer)}”"
@@ -160,7 +160,8 @@ def _most(money: Money | None) -> str:
     return f"up to {money}" if money.minor else "nothing"
 
 
-def _up_to(money: Money | None) -> str:
+def up_to(money: Money | None) -> str:
+    """The most that can be given of something, after its name."""
     return "without limit" if money is None else f"up to {money}" if money.minor else "at no cost"
 
 

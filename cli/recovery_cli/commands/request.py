@@ -7,11 +7,11 @@ import rich_click as click
 from recovery_cli.columns import USAGE
 from recovery_cli.commands.what_if import EXIT_STATUS
 from recovery_cli.databases import database_option, policies_option, writing
-from recovery_cli.documents import iso, receipt_document
+from recovery_cli.documents import document, iso, receipt_document
 from recovery_cli.exits import FINE
 from recovery_cli.hosts import Fields, answer_lines, json_in, read_object, refuse_both
 from recovery_cli.options import assignment_option, given_words, joined_facts, json_option, listed, request_words
-from recovery_cli.render import note_lone_matcher, plain, print_json, show_decision
+from recovery_cli.render import in_words, note_lone_matcher, plain, print_json, show_decision
 from recovery_engine import Diagnostic, InvalidRequest, RecordedDecision, RecoveryEngine, read_request
 
 EXAMPLE = '{"id": "...", "employee": "...", "case": "...", "role": "...", "amount": "18.50"}'
@@ -112,14 +112,23 @@ def decided(engine: RecoveryEngine, given: Fields, facts: dict[str, str]) -> Rec
 
 
 def answer(decision: RecordedDecision) -> dict[str, Any]:
-    """The answer for programs. ``due`` is what is still owed; ``due_at`` is when an answer or the hand-over is due."""
+    """The answer for programs. ``due`` is what is still owed; ``due_at`` is when an answer or the hand-over is due.
+
+    ``joined``: the very same was asked for before and still waits; ``recovery`` is that one.
+    """
     return decision.as_dict() | {
         "id": decision.request.id,
         "recovery": decision.recovery,
+        "joined": _joined(decision),
         "replayed": decision.replayed,
         "due_at": iso(decision.due_us),
+        "before": document(decision.before),
         "log_receipt": receipt_document(decision.log_receipt),
     }
+
+
+def _joined(decision: RecordedDecision) -> bool:
+    return decision.recovery not in (None, decision.request.id)
 
 
 def _show(decision: RecordedDecision) -> None:
@@ -129,5 +138,10 @@ def _show(decision: RecordedDecision) -> None:
     if receipt is None:
         click.echo("not in the log: an incomplete request writes nothing")
         return
+    for before in decision.before:
+        what = f"{before.amount} {in_words(before.remedy)}" if before.amount.minor else in_words(before.remedy)
+        click.echo(plain(f"before: {before.recovery}, {what}, {before.status}"))
+    if _joined(decision):
+        click.echo(f"the very same waits for an answer already, as {plain(decision.recovery or '')}: the two are one")
     again = ", as answered before" if decision.replayed else ""
     click.echo(f"in the log: {plain(decision.recovery or '')}  [{receipt.stream} {receipt.seq}]{again}")

@@ -3,7 +3,7 @@
 import rich_click as click
 
 from recovery_cli.databases import database_option, reading
-from recovery_cli.documents import document, row_document
+from recovery_cli.documents import story_document
 from recovery_cli.options import json_option
 from recovery_cli.render import console, print_indented, print_json
 from recovery_engine import story_lines
@@ -16,7 +16,8 @@ from recovery_engine import story_lines
 def command(id: str, database: str, as_json: bool) -> None:
     """Tell the whole story of a recovery, or of every recovery of a case: who did what when, and why they might.
 
-    ID is that of a recovery or of a case.
+    ID is that of a recovery or of a case; a request that was joined to another is told with that one. Names, notes and
+    texts are left to `recovery case`.
 
     \b
     Examples:
@@ -26,8 +27,7 @@ def command(id: str, database: str, as_json: bool) -> None:
     with reading(database) as log:
         story = log.story(id)
     if as_json:
-        told = [{"stands": row_document(one.row), "steps": document(one.steps)} for one in story.recoveries]
-        print_json({"about": story.about, "recoveries": told})
+        print_json({"about": story.about, "recoveries": [story_document(one) for one in story.recoveries]})
         return
     out = console()
     for line in story_lines(story):
