@@ -240,12 +240,12 @@ def test_ctrl_c_ends_it_with_whole_lines_and_the_cursor_behind_the_last(
     cursor = tmp_path / "pos.cursor"
     ask(engine, "r-1")
     take_ctrl_c = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None}
-    with started(log_url, "--after", cursor, "--interval", "30", **take_ctrl_c) as running:
+    with started(log_url, "--after", cursor, "--interval", "60", **take_ctrl_c) as running:
         assert running.stdout is not None
         for _ in range(4):
             assert running.stdout.readline().endswith(b"}\n")
         running.send_signal(signal.SIGINT)
-        rest, said = running.communicate(timeout=20)
+        rest, said = running.communicate(timeout=50)  # less than until it would look again
     assert (running.returncode, rest, said) == (130, b"", b"")
     assert json.loads(cursor.read_text()) == {"organisation": 1, "site:S001": 1}
 

@@ -1,15 +1,17 @@
 """The story of a recovery tells every step: when, by whom, and why they had the authority then."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from making_logs import FIRST, make
 from small_logs import SmallLog, small_log, writing_engine
 from sqlalchemy import text
 
-from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, TamperedLog
+from recovery_engine import LogError, Money, RecoveryEngine, RecoveryRequest, TamperedLog, parse_policy
 from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.reading.story import story_lines
 
@@ -203,3 +205,125 @@ def test_what_the_engine_decided_is_told_in_the_words_it_used_then(log_url: str,
         assert "emp-1 handed it over, reference rf-3" in told(log, "a-3")
         assert "lead-1 voided it: given-twice" in told(log, "C-1")
         assert "Ann" not in told(log, "C-1")
+
+
+# --- the way up ---
+
+
+@pytest.fixture(scope="module")
+def way_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecoveryLog]:
+    folder = tmp_path_factory.mktemp("way-up")
+    with RecoveryLog.open(make(f"sqlite:///{folder / 'log.db'}", folder)) as opened:
+        yield opened
+
+
+BY_LENT_AUTHORITY = """\
+r-19: $85.00 as refund asked for; granted
+  case C-r-19, site S001, receipt R-19, customer c_2c624232cdd221771294
+  TIME  emp-1 (associate) asked for $89.00 as refund (delay)  [site:S001 15]
+      had not the authority to settle it alone: it went to the lead, under policy diner 1 (DIGEST), because
+        employee-day: $60.00 a day for one employee; this would make $111.00
+        standard: associate may approve $25.00 for one case (in all); this would make $89.00
+      could approve it: lead, manager
+      answer due by TIME
+  TIME  lead-3 (lead) had a question first  [site:S001 16]
+  TIME  emp-1 answered  [site:S001 17]
+      proof: photo
+      answer due by TIME
+  TIME  emp-1 asked for less: $85.00  [site:S001 18]
+  TIME  lead-1 (manager for mgr-1) approved $85.00 as refund, by the delegation lent-1  [site:S001 19]
+      had authority then, under policy diner 1 (DIGEST), because
+        standard: manager may approve $500.00 for one case (in all); this would make $85.00
+      hand-over due by TIME
+"""
+
+
+def told_of_the_way_up(log: RecoveryLog, about: str) -> str:
+    said = "\n".join(story_lines(log.story(about))).replace(parse_policy(FIRST).digest[:12], "DIGEST") + "\n"
+    return re.sub(r"2026-11-\d\d \d\d:\d\d:\d\d-06:00", "TIME", said)
+
+
+def test_a_question_its_answer_and_lent_authority_are_told(way_up: RecoveryLog) -> None:
+    assert told_of_the_way_up(way_up, "r-19") == BY_LENT_AUTHORITY
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        (
+            "r-20",
+            "emp-2 asked for the very same again, as r-21: the two are one  [site:S001 21]\n      answer due by",
+        ),
+        ("r-20", "emp-1 took it back: settled otherwise"),
+        ("r-06", "lead-2 (lead) approved $95.00 as refund  [site:S001 9]"),
+        ("r-06", "mgr-1 (manager) approved $95.00 as refund, as the second person  [site:S001 10]"),
+        (
+            "r-06",
+            "lead-2 (lead) had authority then, under policy diner 1 (DIGEST), because\n        two-people: a second",
+        ),
+        ("r-08", "the clock moved it up to the manager, because nobody had answered"),
+    ],
+)
+def test_every_step_of_the_way_up_is_in_words(way_up: RecoveryLog, about: str, said: str) -> None:
+    assert said in told_of_the_way_up(way_up, about)
+
+
+def test_what_was_joined_is_told_with_what_it_joined(way_up: RecoveryLog) -> None:
+    assert way_up.story("r-21").recoveries == way_up.story("r-20").recoveries
+
+
+def test_what_people_wrote_is_in_no_story(way_up: RecoveryLog) -> None:
+    every = "".join(told_of_the_way_up(way_up, about) + repr(way_up.story(about)) for about in ("r-04", "r-19", "r-20"))
+    for words in ("photo?", "Here it is", "Rain", "Came back", "regular guest", "Zoë"):
+        assert words not in every
+
+
+def test_steps_of_the_way_up_are_values_too(way_up: RecoveryLog) -> None:
+    (lent,) = way_up.story("r-19").recoveries
+    _, question, answer, amended, approved = lent.steps
+    assert (question.kind, question.by, question.role, question.amount) == ("asked", "lead-3", "lead", None)
+    assert (answer.by, answer.evidence) == ("emp-1", ("photo",))
+    assert amended.amount == Money(8_500, "USD")
+    assert (approved.role, approved.for_whom, approved.delegation) == ("manager", "mgr-1", "lent-1")
+    assert (approved.carrier, approved.carrier_role, approved.is_second) == ("lead-1", "manager", False)
+    (joined,) = [step for step in way_up.story("r-20").recoveries[0].steps if step.kind == "joined"]
+    assert (joined.id, joined.by) == ("r-21", "emp-2")
+    first, second = way_up.story("r-06").recoveries[0].steps[1:]
+    assert (first.is_second, second.is_second, second.carrier, second.carrier_role) == (False, True, "lead-2", "lead")
+
+
+TWO_PEOPLE = POLICY + "four_eyes:\n  - {id: two, when: {amount: over 30}, second: lead}\n"
+PROOF = "requires:\n  - {id: proof, when: {amount: over 10}, evidence: [photo], waivable_by: lead}\n"
+
+
+def test_the_second_person_is_told_on_the_authority_of_who_asked(log_url: str, tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text(TWO_PEOPLE)
+    with RecoveryEngine.open(log_url, tmp_path / "claims.yaml") as engine:
+        assert engine.request(request("a-1", "40")).outcome == "escalate"
+        engine.approve("a-1", by="lead-1", role="lead")
+    with RecoveryLog.open(log_url) as log:
+        story = told(log, "a-1")
+    assert "lead-1 (lead) approved €40.00 as refund, as the second person" in story
+    assert "emp-1 (agent) had authority then" in story
+
+
+def test_reasons_are_told_with_the_proof_of_an_answer(log_url: str, tmp_path: Path) -> None:
+    """With the photo a lead could approve what had gone to the head for want of it."""
+    three = POLICY.replace("[agent, lead]", "[agent, lead, head]").replace("[50, 300]", "[50, 300, 900]")
+    (tmp_path / "claims.yaml").write_text(three + PROOF.replace("waivable_by: lead", "waivable_by: head"))
+    with RecoveryEngine.open(log_url, tmp_path / "claims.yaml") as engine:
+        assert engine.request(request("a-1", "60", customer=None)).to == "head"
+        engine.ask("a-1", "Is there a photo?", by="head-1", role="head")
+        engine.answer("a-1", "Here", evidence=["photo"])
+        engine.approve("a-1", by="lead-1", role="lead")
+    with RecoveryLog.open(log_url) as log:
+        assert "standard: lead may approve €300.00 for one case (in all); this would make €60.00" in told(log, "a-1")
+
+
+def test_a_waiver_is_told(log_url: str, tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text(POLICY + PROOF)
+    with RecoveryEngine.open(log_url, tmp_path / "claims.yaml") as engine:
+        engine.request(request("a-1", "60", customer=None, evidence={"receipt"}))
+        engine.approve("a-1", by="lead-1", role="lead")
+    with RecoveryLog.open(log_url) as log:
+        assert "did without proof" in told(log, "a-1")

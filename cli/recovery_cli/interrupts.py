@@ -1,6 +1,7 @@
 """Ctrl-C between two rows: each is dealt with and counted, or not begun."""
 
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -14,11 +15,14 @@ class BetweenRows:
         self._waiting, self._asked = False, False
         self._before = _on_interrupt(self._interrupt)
 
-    def each(self, rows: Iterable[Item]) -> Iterator[Item]:
-        """The rows, until Ctrl-C. Raises KeyboardInterrupt."""
+    def each(self, rows: Iterable[Item], *, read: bool = False) -> Iterator[Item]:
+        """The rows, until Ctrl-C. Raises KeyboardInterrupt.
+
+        Where they are *read* from a database, that is not broken off: Ctrl-C takes effect in ``wait``, or before a row.
+        """
         following = iter(rows)
         while True:
-            self._waiting = True
+            self._waiting = not read
             if self._asked:
                 raise KeyboardInterrupt
             try:
@@ -28,6 +32,16 @@ class BetweenRows:
             finally:
                 self._waiting = False
             yield row
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by, until Ctrl-C. Raises KeyboardInterrupt."""
+        self._waiting = True
+        try:
+            if self._asked:
+                raise KeyboardInterrupt
+            time.sleep(seconds)
+        finally:
+            self._waiting = False
 
     def over(self) -> None:
         """Leave Ctrl-C to whoever had it before."""

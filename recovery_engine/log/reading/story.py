@@ -7,7 +7,8 @@ the log keeps, and used only where they come to the same figures as the entry.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, or_, select
 
@@ -24,7 +25,7 @@ from recovery_engine.log.writing.deciding import decided
 from recovery_engine.model import OWED, PolicyRef, Reason, Rung
 from recovery_engine.money import Money
 from recovery_engine.phrases import in_words, proof_in_words
-from recovery_engine.workflow import promise
+from recovery_engine.workflow import agreed_by_asking, promise
 
 _LOG = metadata.tables["recovery_log"]
 _POLICY = metadata.tables["recovery_policy"]
@@ -38,7 +39,8 @@ class Step:
     ``leaf`` is lower-case hex, times are UTC microseconds; ``at`` is the time on the wall there and then. ``by`` is
     None for the clock. ``because`` are the deciding lines with what they measured then; ``to`` is the role asked next.
     ``texts`` are the personal ones by name (``note``, ``question`` ...), None where they were erased; there are none
-    unless they were asked for. ``evidence`` came with the step.
+    unless they were asked for. ``evidence`` came with the step. ``carrier`` is whose authority an approval stands on,
+    in the role ``carrier_role``: the approver's own, or that of whoever had agreed before.
     """
 
     stream: str
@@ -65,12 +67,19 @@ class Step:
     policy: PolicyRef | None = None
     evidence: tuple[str, ...] = ()
     delegation: str | None = None
+    carrier: str | None = None
+    carrier_role: str | None = None
     texts: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     @property
     def at(self) -> datetime:
         """When, by the clock of the site."""
         return _local(self.at_us, self.utc_offset_s)
+
+    @property
+    def is_second(self) -> bool:
+        """Whether this is the second person: somebody else had agreed before."""
+        return self.carrier is not None and self.carrier != self.by
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +163,13 @@ class _Teller:
         """The steps of a recovery, in order."""
         mine = or_(_LOG.c.request_id == row.recovery, _LOG.c.continues == row.recovery)
         chosen = select(_LOG.c.stream, _LOG.c.seq, _LOG.c.leaf, _LOG.c.body).where(mine)
-        request: Mapping[str, Any] = {}
+        before = _Before()
         texts = self._texts(connection, row.recovery)
         for stream, seq, leaf, body in connection.execute(chosen.order_by(_LOG.c.stream, _LOG.c.seq)).all():
             try:
                 entry = decode(bytes(body))
-                request = request or entry["request"]
-                yield replace(self.step(entry, bytes(leaf).hex(), request), texts=_texts_of(entry, texts))
+                before = before.with_entry(entry)
+                yield replace(self.step(entry, bytes(leaf).hex(), before), texts=_texts_of(entry, texts))
             except (ValueError, KeyError, TypeError) as error:
                 raise TamperedLog(f"stream `{stream}`, seq {seq}: {error!r}", "run `recovery log verify`") from None
 
@@ -170,10 +179,10 @@ class _Teller:
         chosen = select(_PERSONAL.c.field, _PERSONAL.c.value).where(_PERSONAL.c.recovery == recovery)
         return {str(name): str(text) for name, text in connection.execute(chosen)}
 
-    def step(self, entry: Entry, leaf: str, request: Mapping[str, Any]) -> Step:
-        """One entry; *request* is what was asked for at first."""
-        asked = {**request, "employee": entry["by"], "role": entry.get("role")}
-        asked |= {name: entry[name] for name in ("remedy", "amount") if name in entry}
+    def step(self, entry: Entry, leaf: str, before: "_Before") -> Step:
+        """One entry, and what it builds on."""
+        asked = before.asked(entry)
+        carrier, carrier_role = (asked["employee"], asked["role"]) if entry["kind"] == "approved" else (None, None)
         decides, amount = "because" in entry, asked["amount"]
         return Step(
             entry["stream"],
@@ -187,7 +196,7 @@ class _Teller:
             role=entry.get("role"),
             outcome=entry.get("outcome"),
             remedy=asked["remedy"] if decides else None,
-            amount=Money(amount, request["currency"]) if decides or "amount" in entry else None,
+            amount=Money(amount, asked["currency"]) if decides or "amount" in entry else None,
             because=tuple(self.reasons(entry, asked)) if decides else (),
             rungs=tuple(Rung(role, tuple(stops)) for role, *stops in entry.get("rungs", ())),
             to=entry.get("to"),
@@ -200,6 +209,8 @@ class _Teller:
             policy=self.ref(entry["policy"]) if decides else None,
             evidence=tuple(entry.get("evidence") or entry.get("request", {}).get("evidence", ())),
             delegation=entry.get("delegation"),
+            carrier=carrier,
+            carrier_role=carrier_role,
         )
 
     def ref(self, digest: str) -> PolicyRef:
@@ -226,6 +237,34 @@ class _Teller:
             return decided(policies, in_force, request, usage).because
         except RecoveryError:
             return ()
+
+
+class _Before(NamedTuple):
+    """What the entries of a recovery so far say: the request, who agreed first and with what limits, the proof."""
+
+    request: Mapping[str, Any] = MappingProxyType({})
+    first: Mapping[str, Any] | None = None
+    proof: frozenset[str] = frozenset()
+
+    def with_entry(self, entry: Entry) -> "_Before":
+        """The same with one entry more."""
+        if entry["kind"] == "decided":
+            request = entry["request"]
+            by_asking = agreed_by_asking(entry["outcome"], entry.get("second"), entry["role"], entry["rungs"])
+            return _Before(request, request if by_asking else None, frozenset(request.get("evidence", ())))
+        if entry["kind"] == "approved" and self.first is None:
+            first = {"employee": entry["by"], "role": entry["role"]}
+            return self._replace(first=first | {name: entry[name] for name in ("own_limit",) if name in entry})
+        return self._replace(proof=self.proof | set(entry.get("evidence", ())))
+
+    def asked(self, entry: Entry) -> dict[str, Any]:
+        """What is decided in an entry, as if whoever's authority it stands on asked for it."""
+        asked = dict(self.request)
+        if entry["kind"] == "approved" and self.first is not None:
+            asked.pop("own_limit", None)
+            asked |= {name: self.first[name] for name in ("employee", "role", "own_limit") if name in self.first}
+            asked["evidence"] = sorted(self.proof)
+        return asked | {name: entry[name] for name in ("remedy", "amount") if name in entry}
 
 
 def _texts_of(entry: Entry, kept: Mapping[str, str] | None) -> dict[str, str | None]:
@@ -317,7 +356,8 @@ def _did(step: Step, row: AuditRow) -> str:
             return f"asked for {_given(step.amount, step.remedy)}{for_what}"
         case "approved":
             lent = f", by the delegation {step.delegation}" if step.delegation else ""
-            return f"approved {_given(step.amount, step.remedy)}{lent}"
+            second = ", as the second person" if step.is_second else ""
+            return f"approved {_given(step.amount, step.remedy)}{lent}{second}"
         case "asked":
             return "had a question first"
         case "answered":
@@ -366,6 +406,8 @@ def _verdict(step: Step) -> str:
             return f"had not the authority to settle it alone: it went to the {in_words(step.to or '')}{second}"
         case "deny":
             return "was told no"
+    if step.is_second:
+        return f"{step.carrier} ({in_words(step.carrier_role or '')}) had authority then"
     return f"had authority then{second}"
 
 

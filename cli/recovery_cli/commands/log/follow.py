@@ -62,7 +62,7 @@ def command(
     try:
         with reading(database) as log:
             cursor.keep()
-            for entry in between.each(_entries(log, cursor, None if once else interval)):
+            for entry in between.each(_entries(log, cursor, None if once else interval, between), read=True):
                 _write(_json_line(entry) if as_json else _line(entry))
                 cursor.moved(entry)
     finally:
@@ -70,13 +70,15 @@ def command(
         cursor.keep()
 
 
-def _entries(log: "RecoveryLog", cursor: "_Cursor", interval_s: float | None) -> "Iterator[LogEntry]":
+def _entries(
+    log: "RecoveryLog", cursor: "_Cursor", interval_s: float | None, between: BetweenRows
+) -> "Iterator[LogEntry]":
     while True:
         yield from log.follow(cursor.seen)
         cursor.keep()
         if interval_s is None:
             return
-        time.sleep(interval_s)
+        between.wait(interval_s)
 
 
 def _write(line: bytes) -> None:
