@@ -37,14 +37,17 @@ from recovery_engine.policy.library import (
     check_policy_file,
     load_policy,
     parse_policy,
+    read_staff_file,
     shipped_policies,
 )
 from recovery_engine.policy.reading import read_request
 from recovery_engine.policy.schema import Policy, json_schema
 from recovery_engine.seats import matcher_in_service
+from recovery_engine.staff import Person, Staff, read_staff
 from recovery_engine.version import __version__
 from recovery_engine.whatif.card import Card, CardSection, CardTable, authority_card
 from recovery_engine.whatif.examples import ExampleResult, never_decided, run_examples
+from recovery_engine.whatif.staffing import check_staff
 from recovery_engine.workflow import Delegation
 
 if TYPE_CHECKING:
@@ -176,6 +179,7 @@ __all__ = [
     "OutcomeUnknown",
     "OwnLimit",
     "Part",
+    "Person",
     "PersonTotal",
     "Policy",
     "PolicyError",
@@ -198,6 +202,7 @@ __all__ = [
     "Rung",
     "Sample",
     "SignedCheckpoint",
+    "Staff",
     "Stats",
     "StoreBusy",
     "Story",
@@ -213,6 +218,7 @@ __all__ = [
     "check_policy",
     "check_policy_file",
     "check_proof",
+    "check_staff",
     "checkpoint",
     "decide",
     "json_schema",
@@ -224,6 +230,8 @@ __all__ = [
     "proof",
     "read_anchor",
     "read_request",
+    "read_staff",
+    "read_staff_file",
     "read_vkeys",
     "rebuild",
     "run_examples",

@@ -54,9 +54,10 @@ from recovery_engine.log.writing.steps import Request, Step
 from recovery_engine.log.writing.store import Clock, Store
 from recovery_engine.model import NO_USAGE, Alternative, Decision, RecoveryRequest
 from recovery_engine.money import Money
-from recovery_engine.policy.library import read_policies
+from recovery_engine.policy.library import read_policies, read_staff_file
 from recovery_engine.policy.reading import ILL_TYPED, MISSING, UNKNOWN_WORD, problem, problems_of
 from recovery_engine.policy.schema import Policy
+from recovery_engine.staff import Staff
 from recovery_engine.version import __version__
 from recovery_engine.workflow import PROMISES, Actor, Delegation, tell_customer
 
@@ -69,8 +70,8 @@ _ORIGIN = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 class RecoveryEngine:
     """The policy, the log and what was used up so far, together. Safe to share between threads, not across a fork."""
 
-    def __init__(self, store: Store, place: Place, database: str | Path) -> None:
-        self._store, self._place, self._database = store, place, database
+    def __init__(self, store: Store, place: Place, database: str | Path, staff: Staff | None = None) -> None:
+        self._store, self._place, self._database, self._staff = store, place, database, staff
         self._reading: Reading | None = None
         self._read_lock = Lock()
 
@@ -80,6 +81,7 @@ class RecoveryEngine:
         database: str | Path | None = None,
         policies: str | Path | None = None,
         *,
+        staff: Staff | str | Path | None = None,
         anchors: Iterable[Anchor] = (),
         origin: str | None = None,
         tracks: Iterable[str] = (),
@@ -94,6 +96,8 @@ class RecoveryEngine:
         the name of a starter policy. RECOVERY_DATABASE and RECOVERY_POLICIES in *environment* win over both. A version
         loaded before stays: what the log holds is in force, whoever opens it.
 
+        *staff* is a staff directory, a file of one, or ``Staff.of(callback)``; RECOVERY_STAFF wins over it. With one,
+        roles are facts and not claims: a role may be left out (""), and another than the directory's is refused.
         *anchors* are what checkpoints kept elsewhere say (``read_anchor``): a log that lacks what they show is refused
         with TamperedLog until ``reopen`` answers for it.
         A new log is named *origin* in checkpoints, and *tracks* (``organisation``) what organisation-wide budgets need.
@@ -113,9 +117,11 @@ class RecoveryEngine:
             )
         if not 0 <= wait_s <= TIMEOUT_MAX:
             raise LogError(f"cannot wait {wait_s} seconds", "give a number of seconds such as 5")
+        staff = environment.get("RECOVERY_STAFF") or staff
         read = read_policies(policies) if policies else []
+        people = staff if isinstance(staff, Staff | None) else read_staff_file(staff)
         store, place = open_store(database, __version__, clock, random, wait_s, origin, tracks)
-        engine = cls(store, place, database)
+        engine = cls(store, place, database, people)
         try:
             if anchors := tuple(anchors):
                 require_anchored(database, anchors)
@@ -151,7 +157,9 @@ class RecoveryEngine:
         ask again), OutcomeUnknown (ask again with the same id), LogError.
         """
         self._check(request)
-        decision, receipt, due_us, replayed, recovery, known = self._store.run(Request(request))
+        decision, receipt, due_us, replayed, recovery, known = self._store.run(
+            Request(request, staff=self._known(request.employee))
+        )
         values = {name: getattr(decision, name) for name in _OF_A_DECISION}
         before = [Before(one.recovery, one.status, one.remedy, Money(one.asked_minor, one.currency)) for one in known]
         return RecordedDecision(
@@ -162,7 +170,7 @@ class RecoveryEngine:
         """What would be decided now, with all that was used up so far; it leaves no trace. ``id`` may be left out."""
         request = replace(request, id=request.id or "what-if")
         self._check(request)
-        return self._look(Request(request, dry=True)).decision
+        return self._look(Request(request, dry=True, staff=self._known(request.employee))).decision
 
     def _check(self, request: RecoveryRequest) -> None:
         """Raises InvalidRequest; where the log finds something wrong, with what the policy finds as well."""
@@ -177,7 +185,7 @@ class RecoveryEngine:
         raise InvalidRequest(found)
 
     def headroom(
-        self, *, employee: str, role: str, site: str | None = None, remedies: Iterable[str] = (), **known: Any
+        self, *, employee: str, role: str = "", site: str | None = None, remedies: Iterable[str] = (), **known: Any
     ) -> tuple[Alternative, ...]:
         """What an employee may give now, per remedy, up to and including an amount (None: without limit).
 
@@ -228,7 +236,7 @@ class RecoveryEngine:
         recovery: str,
         *,
         by: str,
-        role: str,
+        role: str = "",
         amount: Money | None = None,
         remedy: str | None = None,
         asked: str | None = None,
@@ -251,37 +259,38 @@ class RecoveryEngine:
                 *amount_problems(amount),
             ]
         )
-        actor = self._actor(by, role, recovery)
+        lent = next((one for one in self.delegations(by) if one.delegation == delegation), None) if delegation else None
         minor = None if amount is None else self._minor(amount, recovery)
         step = Approve(
             recovery,
-            actor,
+            Actor(by, role),
             remedy=remedy,
             amount_minor=minor,
             seen=asked,
             delegation=delegation,
             note=note,
             request_id=id,
+            staff=self._known(by, lent and lent.by),
         )
         return self._done("approved", self._store.run(step))
 
     def decline(
-        self, recovery: str, reason: str, *, by: str, role: str, say: str | None = None, id: str | None = None
+        self, recovery: str, reason: str, *, by: str, role: str = "", say: str | None = None, id: str | None = None
     ) -> Recorded:
         """Somebody who was asked says no, for a *reason*; *say* is what the customer may be told of it.
 
         Raises as ``approve`` does.
         """
         refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(reason)])
-        step = Decline(recovery, reason, self._actor(by, role, recovery), id)
+        step = Decline(recovery, reason, Actor(by, role), id, self._known(by))
         return self._done("declined", self._store.run(step), say or "")
 
-    def ask(self, recovery: str, question: str, *, by: str, role: str, id: str | None = None) -> Recorded:
+    def ask(self, recovery: str, question: str, *, by: str, role: str = "", id: str | None = None) -> Recorded:
         """Somebody who was asked has a question first; meanwhile the clock of silence stands still, unless the policy
         says otherwise (``on_question: run``). Raises as ``approve`` does.
         """
         refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(question, "question")])
-        return self._done("asked", self._store.run(Ask(recovery, question, self._actor(by, role, recovery), id)))
+        return self._done("asked", self._store.run(Ask(recovery, question, Actor(by, role), id, self._known(by))))
 
     def answer(
         self,
@@ -375,6 +384,7 @@ class RecoveryEngine:
             cap=cap,
             from_us=from_us,
             until_us=until_us,
+            staff=self._known(by, to),
         )
         return RecordedDelegation(*self._store.run(step))
 
@@ -387,8 +397,8 @@ class RecoveryEngine:
         """What is lent now or later, by or to a person; with *all_of_them* also what is over or was revoked."""
         return self._look(Delegations(person, all_of_them))
 
-    def _actor(self, employee: str, role: str, recovery: str) -> Actor:
-        return Actor(employee, role)
+    def _known(self, *employees: str | None) -> Staff | None:
+        return None if self._staff is None else self._staff.only(*employees)
 
     def _minor(self, amount: Money, recovery: str) -> int:
         state = self.recovery(recovery)

@@ -332,13 +332,19 @@ def require_delegation(
             raise NotAllowed(f"{name} goes to {most} for one case, with what it had", "grant less, or decline it")
 
 
-def require_no_cycle(new: Delegation, others: Iterable[Delegation]) -> None:
-    """Raises NotAllowed where authority would come back to whom it came from, in days that overlap."""
+def require_lendable(new: Delegation, others: Iterable[Delegation]) -> None:
+    """Raises NotAllowed where lent authority would be passed on, or come back to whom it came from.
+
+    It is about times that overlap.
+    """
     if new.by == new.to:
         raise NotAllowed(f"{new.by} has that authority already", "delegate to another person")
     live = [
         one for one in others if one.revoked_us is None and one.from_us < new.until_us and new.from_us < one.until_us
     ]
+    for one in live:
+        if (one.to, one.role) == (new.by, new.role):
+            raise NotAllowed(f"{one.by} lent {new.by} that role, and it is not passed on", f"ask {one.by}")
     reached, frontier = {new.to}, [new.to]
     while frontier:
         person = frontier.pop()

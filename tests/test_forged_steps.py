@@ -264,12 +264,12 @@ FORGERIES = {
         DELEGATION, (asks(), lends(remedies=["voucher"]), BY_LENT), f"`{LENT}` is not for refund"
     ),
     "in a circle": Forgery(
-        {"delegating.require_no_cycle": anything},
+        {"delegating.require_lendable": anything},
         (lends(), lends(by="lead-1", to="lead-2"), lends(by="lead-2", to="mgr-1")),
         "mgr-1 has lent authority to lead-2, directly or by others",
     ),
     "to oneself": Forgery(
-        {"delegating.require_no_cycle": anything}, (lends(to="mgr-1"),), "mgr-1 has that authority already"
+        {"delegating.require_lendable": anything}, (lends(to="mgr-1"),), "mgr-1 has that authority already"
     ),
     # saying no, asking back
     "declined by who asked": Forgery(ANSWERER, (asks(), declines("emp-1", "lead")), "emp-1 asked for it"),

@@ -31,6 +31,7 @@ LAYERS = [
     ["recovery_engine.flips"],
     ["recovery_engine.phrases"],
     ["recovery_engine.rules"],
+    ["recovery_engine.staff"],
     ["recovery_engine.policy"],
     ["recovery_engine.model"],
     ["recovery_engine.money"],

@@ -32,6 +32,7 @@ VERBS = {
     "case": ("case", "Tell a case as one story."),
     "log": ("log", "Read the log, prove it, look after it: list, show, verify, export ..."),
     "db": ("db", "Look at the database that holds the log."),
+    "staff": ("staff", "Look at a staff directory: who may act, and what they leave open."),
     "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
     "check": ("check", "Find every mistake in policies."),
     "test": ("test", "Run the tests that policies carry."),

@@ -1,6 +1,7 @@
 """Policies on disk: one file, or a folder of versions and which of them is in force on a day at a site."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usa
 from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import check_text
+from recovery_engine.staff import Staff, read_staff
 
 _MAX_BYTES = 4_000_000
 
@@ -48,22 +50,39 @@ def _text_in(path: str | Path) -> tuple[str, str] | Diagnostic:
     """The text of a policy file and the name it is shown by, or why it cannot be read."""
     shipped = shipped_policies()
     file = Path(path)
-    try:
+    with suppress(OSError, ValueError):
         file = shipped[str(path)] if str(path) in shipped and not file.is_file() else file
+    return _text_of(file, str(path), "policy", shipped)
+
+
+def _text_of(file: Path, named: str, noun: str, known: Iterable[str] = ()) -> tuple[str, str] | Diagnostic:
+    """The text of a file, *named* so by whoever wants it, and the name it is shown by; or why it cannot be read."""
+    shown = str(file)
+    try:
         if file.is_file() and file.stat().st_size > _MAX_BYTES:
-            message = f"{file.stat().st_size:,} bytes is too large for a policy"
-            return _unreadable(str(file), message, "a policy is one page")
+            message = f"{file.stat().st_size:,} bytes is too large for a {noun}"
+            return _unreadable(shown, message, "a policy is one page" if noun == "policy" else "split it in two")
         raw = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         message = f"cannot read it: {(getattr(error, 'strerror', None) or str(error)).lower()}"
-        names = [name for name in (*shipped, *map(str, _siblings(file))) if name != str(path)]
-        return _unreadable(str(file), message, did_you_mean(str(path)[:80], names))
-    shown = str(file)
+        names = [name for name in (*known, *map(str, _siblings(file))) if name != named]
+        return _unreadable(shown, message, did_you_mean(named[:80], names))
     try:
         return raw.decode("utf-8"), shown
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _unreadable(f"{shown}:{line}", "not UTF-8 text", "save the file as UTF-8", line)
+
+
+def read_staff_file(path: str | Path, policies: Iterable[Policy] = ()) -> Staff:
+    """Read a staff directory from a YAML file. Where *policies* are given, roles and sites must be theirs.
+
+    Raises PolicyError with every mistake in it.
+    """
+    found = _text_of(Path(path), str(path), "staff directory")
+    if isinstance(found, Diagnostic):
+        raise PolicyError([found])
+    return read_staff(*found, policies)
 
 
 def read_policies(place: str | Path) -> list[tuple[Policy, str]]:
@@ -198,6 +217,10 @@ class PolicyLibrary:
             )
             raise InvalidRequest([found])
         return decide(policy, request, usage, owed_under=self.version_on(occurred_on, policy.policy))
+
+    def on(self, day: date) -> tuple[Policy, ...]:
+        """Every policy in force on a business day."""
+        return tuple(version.policy for version in self._versions if version.holds(day))
 
     def version_on(self, day: date, name: str) -> Policy | None:
         """The version of a policy that is in force on a day."""

@@ -37,9 +37,14 @@ class Source:
     places: dict[Place, tuple[int, int, int]] = field(default_factory=dict)  # line and column from 0, length
     found: list[Diagnostic] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)  # the blocks that could not be read
+    noun: str = "policy"
+    begins: str = "policy: a-name"
 
     def add(self, line: int, column: int, length: int, problem: Problem) -> None:
         """Report a problem at a line and column, both from 0."""
+        self.found.append(self._diagnostic(line, column, length, problem))
+
+    def _diagnostic(self, line: int, column: int, length: int, problem: Problem) -> Diagnostic:
         text = self.lines[line] if line < len(self.lines) else ""
         start = max(0, column - 90)  # a very long line is shown around the place
         shown, mark = text[start : start + 120], column - start
@@ -47,16 +52,17 @@ class Source:
         carets = "^" * max(1, min(length, len(shown) - mark))
         excerpt = f"{number} | {shown}\n{' ' * len(number)} | {' ' * mark}{carets}" if text.strip() else ""
         where = f"{self.file}:{line + 1}:{column + 1}"
-        self.found.append(
-            Diagnostic(problem.code, "error", where, problem.message, problem.help, excerpt, line + 1, column + 1)
-        )
+        return Diagnostic(problem.code, "error", where, problem.message, problem.help, excerpt, line + 1, column + 1)
+
+    def diagnostic_at(self, place: Place, problem: Problem) -> Diagnostic:
+        """A problem at a key or value, or at the nearest thing around it that has a place."""
+        while place not in self.places and place:
+            place = place[:-1]
+        return self._diagnostic(*self.places.get(place, (0, 0, 1)), problem)
 
     def add_at(self, place: Place, problem: Problem) -> None:
         """Report a problem at a key or value, or at the nearest thing around it that has a place."""
-        while place not in self.places and place:
-            place = place[:-1]
-        line, column, length = self.places.get(place, (0, 0, 1))
-        self.add(line, column, length, problem)
+        self.found.append(self.diagnostic_at(place, problem))
 
     def warn_at(self, place: Place, problem: Problem) -> None:
         """The same, as a warning."""
@@ -71,12 +77,13 @@ class Source:
 def read_tree(text: str, source: Source) -> dict[str, Any] | None:
     """The mapping in the text; None, with the reason in *source*, where there is none."""
     if len(text) > MAX_CHARACTERS:
-        message = f"{len(text):,} characters is too long for a policy"
+        message = f"{len(text):,} characters is too long for a {source.noun}"
         source.add(0, 0, 1, Problem("RP001", message, f"at most {MAX_CHARACTERS:,}"))
         return None
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        source.add(0, 0, 1, Problem("RP001", "an empty policy", "start from `policies/classic.yaml`"))
+        cure = "start from `policies/classic.yaml`" if source.noun == "policy" else f"start with `{source.begins}`"
+        source.add(0, 0, 1, Problem("RP001", f"an empty {source.noun}", cure))
         return None
     source.lines = text.split("\n")
     source.lines = lines = [_clean_line(number, line, source) for number, line in enumerate(source.lines)]
@@ -98,7 +105,7 @@ def read_tree(text: str, source: Source) -> dict[str, Any] | None:
 def _as_mapping(tree: Any, source: Source) -> dict[str, Any] | None:
     if not isinstance(tree, dict):
         if not source.found:
-            source.add(0, 0, 1, Problem("RP007", "a policy is a mapping", "start with `policy: a-name`"))
+            source.add(0, 0, 1, Problem("RP007", f"a {source.noun} is a mapping", f"start with `{source.begins}`"))
         return None
     return tree
 
@@ -146,7 +153,8 @@ class _Composer:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents == 2:
-                    problem = Problem("RP007", "a second document", "one policy per file: delete the `---`")
+                    cure = f"one {self._source.noun} per file: delete the `---`"
+                    problem = Problem("RP007", "a second document", cure)
                     raise _RefusedError(_span(event)[:2], problem)
             elif isinstance(event, yaml.NodeEvent):
                 tree = self._node(event, ())
@@ -155,7 +163,8 @@ class _Composer:
     def _node(self, event: Any, place: Place) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or len(place) > _MAX_DEPTH:
-            problem = Problem("RP001", "nested too deep or too large for a policy", "a policy is one page")
+            cure = "a policy is one page" if self._source.noun == "policy" else "split it in two"
+            problem = Problem("RP001", f"nested too deep or too large for a {self._source.noun}", cure)
             raise _RefusedError(_span(event)[:2], problem)
         self._report_shortcuts(event)
         self._source.places[place] = _span(event)

@@ -24,7 +24,7 @@ from recovery_engine.log.verification.shelf import Shelf
 from recovery_engine.log.verification.snapshot import Snapshot
 from recovery_engine.log.verification.tally import Tally
 from recovery_engine.log.writing.deciding import asked_for
-from recovery_engine.workflow import FOLLOWS, Delegation, is_agreed, require_no_cycle
+from recovery_engine.workflow import FOLLOWS, Delegation, is_agreed, require_lendable
 
 Wrong = Callable[[str], None]
 """Told what is wrong with the entry at hand."""
@@ -261,7 +261,7 @@ class Fold:
     def _delegated(self, entry: Entry) -> None:
         lent = delegated(entry)
         try:
-            require_no_cycle(lent, self.delegations.values())
+            require_lendable(lent, self.delegations.values())
         except NotAllowed as error:
             self._wrong(error.message)
         if not entry["at_us"] < lent.until_us > lent.from_us:

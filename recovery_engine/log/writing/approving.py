@@ -16,12 +16,14 @@ from recovery_engine.log.writing.later import (
     Later,
     OfWhoWasAsked,
     append_with_texts,
+    as_known,
     day_at,
     require_role,
     what_was_asked,
 )
-from recovery_engine.model import GOODWILL, Decision
+from recovery_engine.model import GOODWILL, Decision, OwnLimit
 from recovery_engine.policy.schema import Policy
+from recovery_engine.staff import Staff
 from recovery_engine.workflow import (
     Actor,
     Approval,
@@ -61,15 +63,16 @@ class Approve(Later):
         amount_minor: int | None = None,
         seen: str | None = None,
         delegation: str | None = None,
-        role_from: str = "host",
         note: str | None = None,
         request_id: str | None = None,
+        staff: Staff | None = None,
     ) -> None:
         super().__init__(recovery, request_id or f"~approve/{recovery}/{actor.employee}", actor.employee)
         self.actor, self.remedy, self.amount_minor, self.seen = actor, remedy, amount_minor, seen
-        self.delegation, self.role_from = delegation, role_from
+        self.delegation, self.staff = delegation, staff
         self.texts = {"note": note} if note else {}
         self._weighed: _Weighed | None = None
+        self._lenders_limit: OwnLimit | None = None
 
     def content(self) -> Entry:
         return {}
@@ -87,7 +90,17 @@ class Approve(Later):
         lent = group.delegations().get(self.delegation)
         if lent is None:
             raise NotAllowed(f"there is no delegation `{self.delegation}`", "check the id")
-        return self.actor._replace(role=lent.role, on_behalf=lent.by)
+        return self.actor._replace(role=lent.role, on_behalf=lent.by, own_limit=self._lenders_limit)
+
+    def _as_lent(self, group: Group, state: RecoveryState, policy: Policy, actor: Actor) -> Actor:
+        """The delegate acts with at most what the lender could do today. Raises InvalidRequest, NotAllowed."""
+        assert self.staff is not None
+        assert actor.on_behalf is not None
+        lender = as_known(group, self.staff, Actor(actor.on_behalf, ""), state, policy)
+        if actor.role not in policy.ladder or policy.rank(lender.role) < policy.rank(actor.role):
+            raise NotAllowed(f"{lender.employee} is {lender.role}, and lent {actor.role}", "ask somebody of that role")
+        self._lenders_limit = lender.own_limit if lender.role == actor.role else None
+        return self._acting(group)
 
     def _carrier(self, group: Group, state: RecoveryState) -> Actor:
         """Whose authority the grant stands on: the approver's, or the first person's where one agreed before."""
@@ -110,7 +123,10 @@ class Approve(Later):
     # --- what ---
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
+        self.actor = as_known(group, self.staff, self.actor, state, policy)
         actor = self._acting(group)
+        if self.staff is not None and actor.on_behalf is not None:
+            actor = self._as_lent(group, state, policy, actor)
         require_role(policy, actor.role)
         entries = group.entries(self.recovery)
         self._require_seen(entries)
@@ -140,7 +156,7 @@ class Approve(Later):
         said = verdict(decision)
         fields: Entry = {
             "role": acting.role,
-            "role_from": self.role_from,
+            "role_from": "host" if self.staff is None else "directory",
             "policy": policy.digest,
             "semantics": SEMANTICS,
             "matcher": said["matcher"],
@@ -222,8 +238,10 @@ class Decline(OfWhoWasAsked):
 
     kind = "declined"
 
-    def __init__(self, recovery: str, reason: str, actor: Actor, request_id: str | None) -> None:
-        super().__init__(recovery, actor, request_id or f"~decline/{recovery}/{actor.employee}")
+    def __init__(
+        self, recovery: str, reason: str, actor: Actor, request_id: str | None, staff: Staff | None = None
+    ) -> None:
+        super().__init__(recovery, actor, request_id or f"~decline/{recovery}/{actor.employee}", staff)
         self.reason = reason
 
     def content(self) -> Entry:

@@ -1,6 +1,8 @@
 """Authority lent for a time, and taken back. It stands in the stream of the organisation."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from recovery_engine.errors import Diagnostic, IdempotencyConflict, InvalidRequest, NotAllowed, did_you_mean
 from recovery_engine.log.entry import ORGANISATION, Entry
@@ -9,7 +11,9 @@ from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.log.writing.later import ill_formed
 from recovery_engine.money import Money
 from recovery_engine.policy.reading import ILL_TYPED, UNKNOWN_WORD, problem
-from recovery_engine.workflow import Delegation, require_no_cycle
+from recovery_engine.policy.schema import Policy
+from recovery_engine.staff import Staff
+from recovery_engine.workflow import Delegation, require_lendable
 
 
 class _Lending:
@@ -58,8 +62,10 @@ class Delegate(_Lending):
         cap: Money | None,
         from_us: int | None,
         until_us: int,
+        staff: Staff | None = None,
     ) -> None:
         super().__init__(request_id, by)
+        self.staff = staff
         self.to, self.role, self.sites, self.remedies = to, role, sorted(set(sites)), sorted(set(remedies))
         self.cap, self.from_us, self.until_us = cap, from_us, until_us
 
@@ -87,7 +93,7 @@ class Delegate(_Lending):
         if found := list(self._problems(group, content["from_us"], at_us)):
             raise InvalidRequest(found)
         lent = delegated({"id": self.id, "by": self.by, **content})
-        require_no_cycle(lent, group.delegations().values())
+        require_lendable(lent, group.delegations().values())
         receipt = self.append(group, content, {self.by, self.to}, at_us)
         group.keep_delegation(lent)
         return lent, receipt, False
@@ -105,10 +111,26 @@ class Delegate(_Lending):
             for word in given:
                 if word not in known:
                     yield problem(UNKNOWN_WORD, name, f"unknown `{word}`", did_you_mean(word, sorted(known)))
+        yield from self._claims(policies, at_us)
         if not from_us < self.until_us:
             yield problem(ILL_TYPED, "until", "it would end before it begins", "give a later time")
         elif self.until_us <= at_us:
             yield problem(ILL_TYPED, "until", "it would be over already", "give a later time")
+
+    def _claims(self, policies: list[Policy], at_us: int) -> Iterable[Diagnostic]:
+        """What the staff directory has against it: whoever lends a role has it, or a higher one."""
+        if self.staff is None:
+            return
+        day = datetime.fromtimestamp(at_us // 1_000_000, UTC).date()
+        for name, employee in (("by", self.by), ("to", self.to)):
+            found = [one for one in self.staff.problems(employee, None, None, day) if one.where != "site"]
+            yield from (replace(one, where=name) for one in found)
+        lender = self.staff.person(self.by, day)
+        ladders = [policy.ladder for policy in policies if lender is not None and self.role in policy.ladder]
+        if lender is not None and not any(
+            lender.role in ladder and ladder.index(lender.role) >= ladder.index(self.role) for ladder in ladders
+        ):
+            yield problem(UNKNOWN_WORD, "role", f"{self.by} is {lender.role}, not {self.role}", "lend what one has")
 
 
 class Revoke(_Lending):

@@ -14,6 +14,7 @@ from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.model import Decision
 from recovery_engine.policy.reading import ILL_TYPED, UNKNOWN_WORD, problem
 from recovery_engine.policy.schema import Policy
+from recovery_engine.staff import Staff
 from recovery_engine.workflow import (
     Actor,
     due_after_answer,
@@ -59,6 +60,15 @@ def require_role(policy: Policy, role: str) -> None:
     if role not in policy.ladder:
         cure = did_you_mean(role, policy.ladder)
         raise InvalidRequest([problem(UNKNOWN_WORD, "role", f"unknown role `{role}`", cure)])
+
+
+def as_known(group: Group, staff: Staff | None, actor: Actor, state: RecoveryState, policy: Policy) -> Actor:
+    """The actor as the staff directory knows them, where there is one. Raises InvalidRequest where they may not act."""
+    if staff is None:
+        return actor
+    day, _ = day_at(policy, state.site, group.clock(state.stream))
+    person = staff.acting(actor.employee, actor.role, state.site or None, day)
+    return actor._replace(role=person.role, own_limit=person.own_limit)
 
 
 class Later:
@@ -218,14 +228,20 @@ class Void(Later):
 class OfWhoWasAsked(Later):
     """What somebody does who was asked, but for approving."""
 
-    def __init__(self, recovery: str, actor: Actor, request_id: str | None) -> None:
+    def __init__(self, recovery: str, actor: Actor, request_id: str | None, staff: Staff | None = None) -> None:
         super().__init__(recovery, request_id, actor.employee)
-        self.actor = actor
+        self.actor, self.staff = actor, staff
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
+        self.actor = as_known(group, self.staff, self.actor, state, policy)
         require_role(policy, self.actor.role)
         lowest = first_asked(policy, state, group.entries(self.recovery)[0].entry["to"])
         require_answerer(policy, state, self.actor, lowest)
+
+    def is_same(self, entry: Entry) -> bool:
+        """A role that is left out is the directory's, whatever it was then."""
+        given = self.content() if self.actor.role else {**self.content(), "role": entry.get("role")}
+        return all(entry.get(name) == value for name, value in given.items())
 
 
 class Ask(OfWhoWasAsked):
@@ -233,8 +249,10 @@ class Ask(OfWhoWasAsked):
 
     kind = "asked"
 
-    def __init__(self, recovery: str, question: str, actor: Actor, request_id: str | None) -> None:
-        super().__init__(recovery, actor, request_id)
+    def __init__(
+        self, recovery: str, question: str, actor: Actor, request_id: str | None, staff: Staff | None = None
+    ) -> None:
+        super().__init__(recovery, actor, request_id, staff)
         self.texts = {"question": question}
 
     def content(self) -> Entry:

@@ -13,7 +13,7 @@ from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
 from recovery_engine.log.personal import commitment
 from recovery_engine.log.projection import RecoveryState, case_subject, subjects_of
-from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, personal_of
+from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, own_limit_from, personal_of
 from recovery_engine.log.writing.deciding import (
     another_value,
     asked_for,
@@ -29,6 +29,7 @@ from recovery_engine.log.writing.group import CaseRow, Earlier, Group, LogReceip
 from recovery_engine.log.writing.later import append_with_texts, day_at, ill_formed, what_was_asked
 from recovery_engine.model import GOODWILL, Decision, Outcome, RecoveryRequest
 from recovery_engine.policy.reading import problem
+from recovery_engine.staff import Staff
 
 Answer = TypeVar("Answer", covariant=True)
 
@@ -70,8 +71,8 @@ class Answered(NamedTuple):
 class Request:
     """Somebody asks for a remedy; the policy in force decides. ``request`` has been checked by ``request_problems``."""
 
-    def __init__(self, request: RecoveryRequest, dry: bool = False) -> None:
-        self.request, self.dry, self.stream = request, dry, stream_of(request.site)
+    def __init__(self, request: RecoveryRequest, dry: bool = False, staff: Staff | None = None) -> None:
+        self.request, self.dry, self.stream, self.staff = request, dry, stream_of(request.site), staff
 
     def wants(self, wanted: Wanted) -> None:
         """The id, the case and the customer."""
@@ -113,6 +114,10 @@ class Request:
         at_us = group.clock(self.stream)
         in_force = group.policies.at(at_us, request.site)
         policy = in_force.policy
+        if self.staff is not None:
+            person = self.staff.acting(request.employee, request.role, request.site, in_force.day)
+            request = replace(request, role=person.role, own_limit=person.own_limit)
+            fields = entry_request(request, token)
         known = group.case(request.case, request.receipt)
         if found := list(another_value(known, fields, policy.currency, group.is_forgotten)):
             raise InvalidRequest(found)
@@ -132,7 +137,7 @@ class Request:
             "bday": in_force.day.isoformat(),
             "utc_offset_s": in_force.utc_offset_s,
             "role": request.role,
-            "role_from": "host",
+            "role_from": "host" if self.staff is None else "directory",
             "request": fields,
             "policy": policy.digest,
             "semantics": SEMANTICS,
@@ -201,6 +206,11 @@ class Request:
     def _again(self, group: Group, earlier: Earlier, fields: dict[str, Any]) -> Answered:
         """The stored answer, where the same is asked again."""
         entry, receipt = earlier
+        stored = entry.get("request")
+        if self.staff is not None and stored is not None:  # what the directory said then, it need not say any more
+            own = own_limit_from(stored["own_limit"], stored["currency"]) if "own_limit" in stored else None
+            self.request = replace(self.request, role=self.request.role or stored["role"], own_limit=own)
+            fields = entry_request(self.request, fields.get("customer"))
         if entry["kind"] == "joined" and _same_request(group, entry["request"], fields):
             return self._joined(group, entry, receipt, True)
         if entry["kind"] != "decided" or not _same_request(group, entry["request"], fields):
