@@ -1,6 +1,7 @@
 """Lines of a policy in the words of people: for reasons, and for the authority card."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from recovery_engine.money import digits_of, format_minor
@@ -28,6 +29,11 @@ def duration(seconds: int) -> str:
             count = seconds // size
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{seconds} seconds"
+
+
+def moment(at_us: int) -> str:
+    """An instant (UTC microseconds) to the second: ``2026-11-21 18:05:06 UTC``."""
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def limit_in_words(line: CeilingLine | OwedLine, money: Callable[[int], str]) -> str:

@@ -11,7 +11,7 @@ from recovery_engine.errors import NotAllowed
 from recovery_engine.explain import DEFAULT_SENTENCES
 from recovery_engine.model import GOODWILL, Decision, OwnLimit, Rung, Usage
 from recovery_engine.money import Money, format_minor
-from recovery_engine.phrases import duration, in_words
+from recovery_engine.phrases import duration, in_words, moment
 from recovery_engine.policy.schema import Policy
 
 STATUS_AFTER = {"approve": "granted", "escalate": "pending", "deny": "denied"}
@@ -74,6 +74,16 @@ class Standing(Protocol):
     def agreed_remedy(self) -> str | None: ...
     @property
     def agreed_minor(self) -> int | None: ...
+    @property
+    def second_by(self) -> str | None: ...
+    @property
+    def granted_us(self) -> int | None: ...
+    @property
+    def fulfilled_us(self) -> int | None: ...
+    @property
+    def closed_us(self) -> int | None: ...
+    @property
+    def closed_by(self) -> str | None: ...
 
 
 class Actor(NamedTuple):
@@ -111,11 +121,24 @@ class Delegation(NamedTuple):
 def require_follows(kind: str, standing: Standing) -> None:
     """Raises NotAllowed where a step cannot follow from where the recovery stands."""
     if standing.status not in FOLLOWS[kind]:
-        raise NotAllowed(f"`{standing.recovery}` is {standing.status}", what_could(standing))
+        raise NotAllowed(how_it_stands(standing), what_could(standing))
     if kind == "answered" and standing.question_us is None:
         raise NotAllowed(f"nobody has asked about `{standing.recovery}`", what_could(standing))
     if kind == "asked" and standing.question_us is not None:
         raise NotAllowed(f"a question about `{standing.recovery}` is open already", "wait for the answer, or decide")
+
+
+def how_it_stands(standing: Standing) -> str:
+    """What became of a recovery, by whom and when: whoever comes second learns who was first."""
+    who, when = standing.closed_by, standing.closed_us
+    if standing.status == "granted":
+        who, when = standing.second_by or standing.approver, standing.granted_us
+    elif standing.status == "fulfilled":
+        who, when = None, standing.fulfilled_us
+    if when is None:
+        return f"`{standing.recovery}` is {standing.status}"
+    by = f" by {who}" if who else ""
+    return f"`{standing.recovery}` was {standing.status}{by} at {moment(when)}"
 
 
 def what_could(standing: Standing) -> str:
@@ -200,7 +223,8 @@ def require_approver(policy: Policy, standing: Standing, actor: Actor) -> None:
         if actor.on_behalf is not None:
             raise NotAllowed("a second person agrees in their own name", cure)
         if policy.rank(actor.role) < policy.rank(second):
-            raise NotAllowed(f"a {in_words(actor.role)} cannot be the second person", cure)
+            message = f"{standing.approver} agreed to it, and a {in_words(actor.role)} cannot be the second person"
+            raise NotAllowed(message, cure)
     elif policy.rank(actor.role) < policy.rank(standing.role):
         raise NotAllowed(
             f"a {in_words(actor.role)} cannot approve what a {in_words(standing.role)} asks for",
