@@ -236,6 +236,7 @@ class Group:
     def take_locks(self, locked: Iterable[str], versions: list[Row], heads: list[Row]) -> None:
         """The versions and heads as they stood when the locks were had."""
         self.locked = set(locked)
+        self._delegations = None  # what was read to know whom to lock may have been taken back since
         self._versions = {str(subject): ver for subject, ver in versions}
         for head in heads:
             if head[1]:  # a row without entries was only made to be locked
