@@ -21,9 +21,11 @@ from recovery_engine.log.requests import (
     amount_problems,
     command_problems,
     reason_problems,
+    reference_problems,
     refuse,
     request_problems,
     text_problems,
+    word_problems,
 )
 from recovery_engine.log.writing.approving import Approve, Decline, Silent
 from recovery_engine.log.writing.creation import Place, open_store
@@ -256,6 +258,7 @@ class RecoveryEngine:
             [
                 *command_problems(recovery=recovery, by=by, delegation=delegation, id=id),
                 *text_problems("note", note),
+                *(() if remedy is None else word_problems("remedy", remedy)),
                 *amount_problems(amount),
             ]
         )
@@ -373,7 +376,12 @@ class RecoveryEngine:
         *from_us* left out is now. *sites*, *remedies* left out: all. *cap* is the most for one case, inclusive. Lent
         authority is not passed on. Raises NotAllowed, InvalidRequest, IdempotencyConflict, LogError.
         """
-        refuse([*command_problems(id=id, by=by, to=to), *amount_problems(cap)])
+        sites, remedies = ((words,) if isinstance(words, str) else tuple(words) for words in (sites, remedies))
+        found = [
+            *word_problems("remedy", *remedies),
+            *[one for site in sites for one in reference_problems("site", site)],
+        ]
+        refuse([*command_problems(id=id, by=by, to=to), *amount_problems(cap), *word_problems("role", role), *found])
         step = Delegate(
             id,
             by=by,

@@ -209,14 +209,14 @@ _STEPS: Mapping[str, Callable[[RecoveryState, Entry], RecoveryState]] = {
 
 
 def delegation_from(row: Sequence[Any]) -> Delegation:
-    """The delegation in a row of ``recovery_delegation``; its lists are joined by a space."""
+    """The delegation in a row of ``recovery_delegation``; its lists are joined by line ends, which no word has."""
     one = Delegation(*row)
-    return one._replace(sites=tuple(str(row[4]).split()), remedies=tuple(str(row[5]).split()))
+    return one._replace(sites=tuple(str(row[4]).splitlines()), remedies=tuple(str(row[5]).splitlines()))
 
 
 def delegation_row(one: Delegation) -> Sequence[Any]:
     """A row of ``recovery_delegation``."""
-    return one._replace(sites=" ".join(one.sites), remedies=" ".join(one.remedies))  # type: ignore[arg-type]
+    return one._replace(sites="\n".join(one.sites), remedies="\n".join(one.remedies))  # type: ignore[arg-type]
 
 
 def delegated(entry: Entry) -> Delegation:

@@ -12,7 +12,7 @@ from recovery_engine.model import GOODWILL, FactValue, OwnLimit, RecoveryRequest
 from recovery_engine.money import Money
 from recovery_engine.policy.reading import ILL_TYPED, MISSING, own_limit_problems, problem
 from recovery_engine.policy.schema import Policy
-from recovery_engine.policy.words import Problem, read_text
+from recovery_engine.policy.words import Problem, read_text, read_word
 
 FORBIDDEN, CASE_HAS_ANOTHER = "RQ007", "RQ008"
 
@@ -139,6 +139,18 @@ def reason_problems(reason: object, name: str = "reason") -> Iterator[Diagnostic
         yield problem(MISSING, name, f"no {name}", "say why, in a word or a sentence")
     else:
         yield from text_problems(name, reason)
+
+
+def word_problems(name: str, *words: object) -> Iterator[Diagnostic]:
+    """What is wrong with names such as those of remedies, as a policy lists them."""
+    for word in words:
+        if found := list(text_problems(name, word)):
+            yield from found
+            continue
+        try:
+            read_word(word, f"a {name}")
+        except Problem as one:
+            yield problem(ILL_TYPED, name, one.message, one.help)
 
 
 def _texts(request: RecoveryRequest) -> Iterator[tuple[str, object]]:

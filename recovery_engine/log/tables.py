@@ -187,7 +187,7 @@ class SubjectLockRow(Table, table=True):
 
 
 class DelegationRow(Table, table=True):
-    """Authority lent. Lists are joined by a space, none named: all; UTC microseconds, ``until_us`` not included."""
+    """Authority lent. Lists are joined by line ends, none named: all; UTC microseconds, ``until_us`` not included."""
 
     __tablename__ = "recovery_delegation"
     __table_args__ = _BY_KEY

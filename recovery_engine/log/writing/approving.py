@@ -18,6 +18,7 @@ from recovery_engine.log.writing.later import (
     append_with_texts,
     as_known,
     day_at,
+    once_each,
     require_role,
     what_was_asked,
 )
@@ -67,7 +68,7 @@ class Approve(Later):
         request_id: str | None = None,
         staff: Staff | None = None,
     ) -> None:
-        super().__init__(recovery, request_id or f"~approve/{recovery}/{actor.employee}", actor.employee)
+        super().__init__(recovery, request_id or once_each("approve", recovery, actor.employee), actor.employee)
         self.actor, self.remedy, self.amount_minor, self.seen = actor, remedy, amount_minor, seen
         self.delegation, self.staff = delegation, staff
         self.texts = {"note": note} if note else {}
@@ -241,7 +242,7 @@ class Decline(OfWhoWasAsked):
     def __init__(
         self, recovery: str, reason: str, actor: Actor, request_id: str | None, staff: Staff | None = None
     ) -> None:
-        super().__init__(recovery, actor, request_id or f"~decline/{recovery}/{actor.employee}", staff)
+        super().__init__(recovery, actor, request_id or once_each("decline", recovery, actor.employee), staff)
         self.reason = reason
 
     def content(self) -> Entry:

@@ -85,6 +85,17 @@ class Delegate(_Lending):
     def run(self, group: Group) -> tuple[Delegation, LogReceipt, bool]:
         """Append it. Raises InvalidRequest, NotAllowed, IdempotencyConflict, LogError."""
         content = self._content()
+        if found := [
+            problem(
+                ILL_TYPED,
+                name,
+                f"`{content[f'{name}_us']!r}` is not a time",
+                "give UTC microseconds, as a whole number",
+            )
+            for name in ("from", "until")
+            if type(content.get(f"{name}_us", 0)) is not int
+        ]:
+            raise InvalidRequest(found)
         if earlier := group.earlier(self.id):
             receipt = self.again(earlier, content)
             return delegated(earlier.entry), receipt, True

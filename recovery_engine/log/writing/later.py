@@ -62,6 +62,11 @@ def require_role(policy: Policy, role: str) -> None:
         raise InvalidRequest([problem(UNKNOWN_WORD, "role", f"unknown role `{role}`", cure)])
 
 
+def once_each(kind: str, recovery: str, person: str) -> str:
+    """The id of a step that a person takes once; no two are alike, although recoveries and people may have strokes."""
+    return f"~{kind}/{recovery}/{person.replace('~', '~~').replace('/', '~-')}"
+
+
 def as_known(group: Group, staff: Staff | None, actor: Actor, state: RecoveryState, policy: Policy) -> Actor:
     """The actor as the staff directory knows them, where there is one. Raises InvalidRequest where they may not act."""
     if staff is None:
