@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from databases import Server, fresh_database, quick_place, shared_server
+from engines import Clock, assert_whole, opened
 from proxy import Proxy
+
+from recovery_engine import RecoveryEngine
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +44,27 @@ def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with TemporaryDirectory(prefix="recovery-", dir=quick_place() or tmp_path) as folder:
         yield f"sqlite:///{folder}/recovery.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that is set by hand."""
+    return Clock()
+
+
+@pytest.fixture
+def with_policy(log_url: str, clock: Clock) -> Iterator[Any]:
+    """Opens an engine with another policy; the log is checked when the test is over."""
+    engines: list[RecoveryEngine] = []
+
+    def open_with(*policies: str) -> RecoveryEngine:
+        engines.append(opened(log_url, *policies, clock=clock, seed=len(engines)))
+        return engines[-1]
+
+    yield open_with
+    for engine in engines:
+        engine.close()
+    assert_whole(log_url)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
