@@ -173,7 +173,7 @@ class Request:
 
     def _pending(self, group: Group, known: list[CaseRow], fields: Entry) -> RecoveryState | None:
         """The recovery at this site that waits for an answer to the very same; nobody shall have to answer twice."""
-        for row in known:
+        for row in sorted(known, key=lambda row: row.recovery):  # the same one on every database
             state = group.state(row.recovery) if row.stream == self.stream and row.status == "pending" else None
             if state is not None and state.status == "pending":
                 asked = group.entries(row.recovery)[0].entry["request"] | {"amount": state.asked_minor}
