@@ -26,8 +26,8 @@ REPORT = ROOT / "docs/TESTING.md"
 BEGINS, ENDS = "<!-- counted: begins -->", "<!-- counted: ends -->"
 
 TORTURED = """
-test_power_loss test_store_faults test_kill test_overspend test_group_commit test_engine_model test_same_bytes
-test_verify test_tampering test_merkle test_notes
+test_power_loss test_store_faults test_kill test_overspend test_group_commit test_engine_model
+test_workflow_model test_approvals_at_once test_same_bytes test_verify test_tampering test_merkle test_notes
 """.split()
 LONGEST_S = 1_800
 """What is slower than this shows where it stands; a test that hangs is seen so."""
