@@ -51,6 +51,7 @@ from recovery_engine.log.writing.recorded import (
     RecordedDelegation,
     Ticked,
     Waiting,
+    alternatives_of,
 )
 from recovery_engine.log.writing.steps import Request, Step
 from recovery_engine.log.writing.store import Clock, Store
@@ -424,7 +425,7 @@ class RecoveryEngine:
         remedy = (state.granted_remedy if granted else None) or state.remedy
         sentence = "escalated" if state.status == "pending" and what != "asked" else what
         said = tell_customer(done.policy, sentence, state.to_role, Money(amount, state.currency), remedy, say)
-        return Recorded(state.recovery, done.receipt, done.replayed, state, said, tuple(_instead(done.instead)))
+        return Recorded(state.recovery, done.receipt, done.replayed, state, said, tuple(alternatives_of(done.instead)))
 
     # --- people, and what concerns the whole log ---
 
@@ -492,11 +493,3 @@ class RecoveryEngine:
             self._reading = None
             reading.close()
             raise
-
-
-def _instead(decision: Decision | None) -> Iterator[Alternative]:
-    if decision is None:
-        return
-    if decision.grantable_now is None or decision.grantable_now.minor:
-        yield Alternative(decision.request.remedy, decision.grantable_now)
-    yield from decision.alternatives

@@ -366,9 +366,6 @@ def require_lendable(new: Delegation, others: Iterable[Delegation]) -> None:
     live = [
         one for one in others if one.revoked_us is None and one.from_us < new.until_us and new.from_us < one.until_us
     ]
-    for one in live:
-        if (one.to, one.role) == (new.by, new.role):
-            raise NotAllowed(f"{one.by} lent {new.by} that role, and it is not passed on", f"ask {one.by}")
     reached, frontier = {new.to}, [new.to]
     while frontier:
         person = frontier.pop()
@@ -381,6 +378,9 @@ def require_lendable(new: Delegation, others: Iterable[Delegation]) -> None:
             f"{new.to} has lent authority to {new.by}, directly or by others",
             "revoke that, or delegate to another person",
         )
+    for one in live:
+        if (one.to, one.role) == (new.by, new.role):
+            raise NotAllowed(f"{one.by} lent {new.by} that authority, and it is not passed on", f"ask {one.by}")
 
 
 def capped_minor(usage: Usage, basis: str) -> int:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "policies").rglob("*.md"))]
 DIAGNOSTICS = ROOT / "docs/DIAGNOSTICS.md"
-CODE = re.compile(r"\bR[PQ][0-9]{3}\b")
+CODE = re.compile(r"\b(?:R[PQ]|ST)[0-9]{3}\b")
 _, WHY_NOT_BOTH = recovery_engine.matcher_in_service()
 MODULES = [module.name for module in pkgutil.walk_packages(recovery_engine.__path__, "recovery_engine.")]
 
@@ -74,8 +74,10 @@ def alike(shown: str, got: str) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with the starter policies in it, to work in."""
+    """An empty folder with the starter policies in it, and the directory of STAFF.md, to work in."""
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    people = blocks_of(ROOT / "docs/STAFF.md", "yaml")[0].text
+    (tmp_path / "staff.yaml").write_text(people, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -253,12 +255,14 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 
 def codes_in_source() -> set[str]:
     files = [*(ROOT / "recovery_engine").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
-    return {code for file in files for code in re.findall(r'"(R[PQ][0-9]{3})"', file.read_text(encoding="utf-8"))}
+    return {
+        code for file in files for code in re.findall(r'"((?:R[PQ]|ST)[0-9]{3})"', file.read_text(encoding="utf-8"))
+    }
 
 
 def sections() -> dict[str, str]:
     """The section of each code in DIAGNOSTICS.md."""
-    pieces = re.split(r"^### (R[PQ][0-9]{3})$", DIAGNOSTICS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    pieces = re.split(r"^### ((?:R[PQ]|ST)[0-9]{3})$", DIAGNOSTICS.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 

@@ -24,6 +24,7 @@ from recovery_engine import (
     parse_policy,
     read_staff,
 )
+from recovery_engine.rules.encoding import word_classes
 from recovery_engine.whatif import staffing
 from recovery_engine.whatif.spans import joined, without
 from tests.asking import CLASSIC, HEAD
@@ -83,16 +84,18 @@ def test_an_own_limit_opens_a_gap_and_another_closes_it() -> None:
         "ST011 $300.01 to $500.00 cannot be approved, whoever asks"
     ]
     higher = Person("e-9", "lead", own_limit=OwnLimit(up_to=dollars(400)))
-    assert found(CLASSIC, *people("clerk"), higher)[0] == "ST011 $400.01 to $500.00 cannot be approved, whoever asks"
+    assert (
+        found(CLASSIC, *people("clerk", "lead"), higher)[0]
+        == "ST011 $400.01 to $500.00 cannot be approved, whoever asks"
+    )
 
 
 def test_the_gap_of_one_person_is_told_as_theirs() -> None:
     limited = Person("e-9", "lead", own_limit=at_most(60))
     another = "no manager is there on 2026-11-28, who is asked for $60.01 to $500.00"
-    assert found(CLASSIC, *people("clerk", "lead"), limited)[1] == f"ST010 {another}"  # the other lead may approve it
-    assert found(CLASSIC, *people("clerk"), limited)[0] == (
-        "ST011 $60.01 to $100.00 cannot be approved, when a lead whose own limit is $60.00 asks"
-    )
+    assert f"ST010 {another}" in found(CLASSIC, *people("clerk", "lead"), limited)  # the other lead may approve it
+    theirs = "ST011 $60.01 to $100.00 cannot be approved, when a lead whose own limit is $60.00 asks"
+    assert theirs in found(CLASSIC, *people("clerk"), limited)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +120,9 @@ def test_four_eyes_need_two_people() -> None:
     eyes = CLASSIC + "four_eyes: [{id: two, when: {amount: over 200}, second: manager}]\n"
     for_a_second = "ST011 $250.01 to $500.00 cannot be approved for want of a second person, whoever asks"
     assert for_a_second not in found(eyes, *people("clerk", "clerk", "lead", "manager", "manager"))
-    assert sorted(found(eyes, *people("clerk", "lead", "manager"))) == [
-        "ST011 $200.01 to $250.00 cannot be approved for want of a second person, when a manager asks",
+    assert found(eyes, *people("clerk", "lead", "manager")) == [
         "ST011 $250.01 to $500.00 cannot be approved for want of a second person, whoever asks",
+        "ST011 $200.01 to $250.00 cannot be approved for want of a second person, when a manager asks",
     ]
 
 
@@ -244,7 +247,7 @@ def test_what_is_not_looked_at_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def some_people(random: Random, policy: Policy) -> list[Person]:
     persons = []
-    for number in range(random.randint(1, 5)):
+    for number in range(random.randint(1, 3)):
         kind = random.choice((None, None, "at_most", "up_to"))
         money = Money(random.randint(0, LARGEST), policy.currency)
         own_limit = OwnLimit(**{kind: money}) if kind else None
@@ -297,10 +300,12 @@ def stops(decision: Decision, person: Person) -> set[str]:
     return next(set(rung.stopped_by) for rung in decision.rungs if rung.role == person.role)
 
 
-@settings(max_examples=4 * SCALE, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=6 * SCALE, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(randoms)
 def test_what_nobody_could_approve_is_always_found(random: Random) -> None:
     text, policy = random_policy(random)
+    while len(word_classes(policy)) > 4:  # one that tells little apart: all of it is tried
+        text, policy = random_policy(random)
     persons = some_people(random, policy)
     reported = spans_by_site(policy, persons)
     for request in requests(random, text, policy):
@@ -321,7 +326,7 @@ def spans_by_site(policy: Policy, persons: list[Person]):  # type: ignore[no-unt
     """What is reported for a site, by site."""
     seen: dict[str | None, list[tuple[int, int | None]]] = {}
     rules = policy.with_owed((), {}).model_copy(update={"requires": (), "reason_codes": {}})
-    classes, cuts = staffing.word_classes(rules), staffing._cuts(rules)
+    classes, cuts = word_classes(rules), staffing._cuts(rules)
 
     def reported(site: str | None) -> list[tuple[int, int | None]]:
         if site not in seen:
@@ -339,11 +344,7 @@ def test_spans_are_sets_of_amounts() -> None:
         ours, theirs = ([some_span(random) for _ in range(random.randint(0, 4))] for _ in range(2))
         assert amounts(joined(ours)) == amounts(ours)
         assert amounts(without(ours, theirs)) == amounts(ours) - amounts(theirs)
-        assert all(one[1] is not None and one[1] + 1 < other[0] for one, other in pairs(joined(ours)))
-
-
-def pairs(spans: tuple[tuple[int, int | None], ...]) -> Iterator[tuple[tuple[int, int | None], tuple[int, int | None]]]:
-    return pairwise(spans)
+        assert all(one[1] is not None and one[1] + 1 < other[0] for one, other in pairwise(joined(ours)))
 
 
 def some_span(random: Random) -> tuple[int, int | None]:

@@ -31,7 +31,7 @@ from recovery_engine.workflow import (
     require_authority,
     require_delegation,
     require_follows,
-    require_no_cycle,
+    require_lendable,
     require_requester,
     tell_customer,
     waived,
@@ -359,17 +359,17 @@ def pair(by: str, to: str, from_us: int = NOON, until_us: int = NOON + 60 * SECO
 
 
 def test_authority_never_comes_back_to_whom_it_came_from() -> None:
-    refused("max has that authority already", require_no_cycle, pair("max", "max"), [])
-    refused("lea has lent authority to max", require_no_cycle, pair("max", "lea"), [pair("lea", "max")])
+    refused("max has that authority already", require_lendable, pair("max", "max"), [])
+    refused("lea has lent authority to max", require_lendable, pair("max", "lea"), [pair("lea", "max")])
     chain = [pair("lea", "leo"), pair("leo", "cy"), pair("cy", "max")]
-    refused("directly or by others", require_no_cycle, pair("max", "lea"), chain)
-    require_no_cycle(pair("max", "lea"), chain[:2])
+    refused("directly or by others", require_lendable, pair("max", "lea"), chain)
+    require_lendable(pair("max", "lea"), chain[:2])
 
 
 def test_a_circle_that_is_over_before_it_closes_is_none() -> None:
     later = {"from_us": NOON + 60 * SECOND, "until_us": NOON + 90 * SECOND}
-    require_no_cycle(pair("max", "lea", **later), [pair("lea", "max")])
-    require_no_cycle(pair("max", "lea"), [pair("lea", "max", revoked_us=NOON)])
+    require_lendable(pair("max", "lea", **later), [pair("lea", "max")])
+    require_lendable(pair("max", "lea"), [pair("lea", "max", revoked_us=NOON)])
 
 
 # --- promises ---------------------------------------------------------------------------------------------------------

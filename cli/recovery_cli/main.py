@@ -50,7 +50,7 @@ GROUPS = {
     "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
-    "Policies": ("check", "test", "policies", "schema"),
+    "Policies": ("check", "test", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }
 """The verbs as ``--help`` shows them."""

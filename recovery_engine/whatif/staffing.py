@@ -27,7 +27,7 @@ from recovery_engine.whatif.spans import Span, spans_in_words, without
 NOBODY_ASKED, NOBODY_APPROVES, NO_SUCH_ROLE, NO_SUCH_SITE = "ST010", "ST011", "ST012", "ST013"
 CHANGES_NOTHING, OTHER_CURRENCY, NOT_ALL = "ST014", "ST015", "ST016"
 
-_MOST_SITUATIONS = 20_000
+_MOST_SITUATIONS = 5_000
 _MOST_SITES_NAMED = 8
 
 APPROVER, SECOND = "approver", "second"
@@ -179,7 +179,7 @@ def _said(policy: Policy, kinds: tuple[Kind, ...], gaps: _Gaps, day: date) -> It
         return
     most = "any amount" if gaps.most is None else format_minor(gaps.most, policy.currency)
     alone = f"the most that anybody there may give alone is {most}"
-    for (who, lacking), examples in gaps.unapproved.items():
+    for (who, lacking), examples in sorted(gaps.unapproved.items(), key=lambda gap: gap[0][0] != ""):
         asks = f"when {who} asks" if who else "whoever asks"
         second = " for want of a second person" if lacking == SECOND else ""
         cure = f"enter {'another person who may agree' if second else 'somebody who may'}, for this site too"

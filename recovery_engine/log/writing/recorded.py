@@ -1,5 +1,6 @@
 """What callers are told of what stands in the log."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -120,3 +121,12 @@ class Ticked(NamedTuple):
 
     steps: tuple[Recorded, ...]
     overdue: tuple[Promised, ...]
+
+
+def alternatives_of(decision: Decision | None) -> Iterator[Alternative]:
+    """What can be given at once: less of what was asked for, or something else."""
+    if decision is None:
+        return
+    if decision.grantable_now is None or decision.grantable_now.minor:
+        yield Alternative(decision.request.remedy, decision.grantable_now)
+    yield from decision.alternatives
