@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from recovery_engine.log.reading.recovery_log import RecoveryLog
     from recovery_engine.log.reading.story import RecoveryStory, Story, story_lines
     from recovery_engine.log.verification.rebuild import rebuild
-    from recovery_engine.log.verification.upgrade import upgrade
     from recovery_engine.log.verification.verify import Finding, Head, Report, verify
     from recovery_engine.log.writing.group import LogReceipt
     from recovery_engine.log.writing.organisation import Forgotten
@@ -132,7 +131,6 @@ _LATER = {
     "read_vkeys": "log.proof.anchors",
     "rebuild": "log.verification.rebuild",
     "story_lines": "log.reading.story",
-    "upgrade": "log.verification.upgrade",
     "verify": "log.verification.verify",
 }
 
@@ -237,6 +235,5 @@ __all__ = [
     "run_examples",
     "shipped_policies",
     "story_lines",
-    "upgrade",
     "verify",
 ]

@@ -101,7 +101,6 @@ EXPECTED = [
     "run_examples",
     "shipped_policies",
     "story_lines",
-    "upgrade",
     "verify",
 ]
 

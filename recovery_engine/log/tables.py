@@ -1,6 +1,6 @@
 """The tables of the log, in a registry of their own, so that a host's tables and ours never meet."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Text
@@ -256,24 +256,13 @@ def include_object(obj: Any, name: str | None, kind: str, reflected: bool, compa
 
 def statements(dialect: str) -> Iterator[str]:
     """The statements that make the tables, indexes and guard-rails; *dialect* is ``sqlite`` or ``postgresql``."""
-    yield from table_statements(dialect, metadata.tables)
-    yield "CREATE INDEX recovery_log_continues ON recovery_log (continues) WHERE continues IS NOT NULL"
-    yield from guards(dialect)
-
-
-def table_statements(dialect: str, names: Container[str]) -> Iterator[str]:
-    """The statements that make some of the tables, with their indexes."""
     target: Any = sqlite if dialect == "sqlite" else postgresql
     for table in metadata.sorted_tables:
-        if table.name not in names:
-            continue
         yield str(CreateTable(table).compile(dialect=target.dialect())).strip()
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield str(CreateIndex(index).compile(dialect=target.dialect()))
-
-
-def guards(dialect: str) -> Iterator[str]:
-    """The statements that make the guard-rails."""
+    continues = "CREATE INDEX recovery_log_continues ON recovery_log (continues) WHERE continues IS NOT NULL"
+    yield continues
     yield from _SQLITE_GUARDS if dialect == "sqlite" else _POSTGRESQL_GUARDS
 
 

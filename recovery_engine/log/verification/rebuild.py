@@ -1,7 +1,7 @@
 """Write the projections of a log anew from its entries, once those are sound."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from recovery_engine.log.merkle import frontier_bytes
 from recovery_engine.log.opening import database_problems
 from recovery_engine.log.projection import delegation_row
 from recovery_engine.log.proof.anchors import reading
-from recovery_engine.log.tables import PROJECTIONS
 from recovery_engine.log.verification.findings import Report
 from recovery_engine.log.verification.shelf import temporary_file
 from recovery_engine.log.verification.snapshot import Progress, Snapshot
@@ -46,22 +45,10 @@ def rebuild(database: str | Path, progress: Progress | None = None) -> Report:
             writing.close()
 
 
-@contextmanager
-def transaction(connection: Any, postgresql: bool) -> Iterator[None]:
-    """Committed at the end; nothing is changed where anything goes wrong before."""
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if postgresql else "BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if not (postgresql and connection.closed):
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
     postgresql = not hasattr(connection, "text_factory")
-    with transaction(connection, postgresql):
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if postgresql else "BEGIN IMMEDIATE")
+    try:
         if postgresql:
             connection.execute(f"LOCK TABLE {_LOCKED} IN EXCLUSIVE MODE")
         snapshot = Snapshot(connection, postgresql)
@@ -71,16 +58,15 @@ def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
             if report.has("tampered"):
                 raise TamperedLog(f"{name}: {report.findings[0]}", "`recovery log verify` names every place")
             compare_projections(snapshot, examined, examined.findings.of("drift"))
-            for table in PROJECTIONS:
+            for table, rows in _projections(examined):
                 connection.execute(f"DELETE FROM {table}")
-            fill(connection, postgresql, examined)
+                _insert(connection, postgresql, table, rows)
+        connection.execute("COMMIT")
+    except BaseException:
+        if not (postgresql and connection.closed):
+            connection.execute("ROLLBACK")
+        raise
     return examined.report()
-
-
-def fill(connection: Any, postgresql: bool, examined: Examined) -> None:
-    """Write every projection, empty until now, from what was examined."""
-    for table, rows in _projections(examined):
-        _insert(connection, postgresql, table, rows)
 
 
 def _projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:

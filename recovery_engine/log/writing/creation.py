@@ -77,7 +77,7 @@ def open_store(
 
 def _origin(writing: Writing, name: str) -> Origin | None:
     """What the first entry says; None where there are no tables yet. Raises LogError."""
-    if not has_tables(writing):
+    if not _has_tables(writing):
         return None
     ((version,),) = writing.batch([(_VERSION, ())])[0]
     if problem := schema_problem(int(version)):
@@ -88,8 +88,7 @@ def _origin(writing: Writing, name: str) -> Origin | None:
     return found
 
 
-def has_tables(writing: Writing) -> bool:
-    """Whether there is a log, of whatever version."""
+def _has_tables(writing: Writing) -> bool:
     if isinstance(writing, SqliteDatabase):
         sql = "SELECT count(*) FROM sqlite_master WHERE name = 'recovery_schema'"
     else:

@@ -6,7 +6,6 @@ from recovery_cli.verbs import Verbs
 
 VERBS = {
     "status": ("status", "Say what the database holds, and whether this engine can use it."),
-    "upgrade": ("upgrade", "Bring the tables of an older engine to those of this one."),
 }
 """Every verb with its module and what it does."""
 
@@ -18,5 +17,4 @@ def command() -> None:
     \b
     Examples:
       recovery db status --database shop.db
-      recovery db upgrade --database shop.db
     """
