@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from recovery_engine.log.reading.recovery_log import RecoveryLog
     from recovery_engine.log.reading.story import RecoveryStory, Story, story_lines
     from recovery_engine.log.verification.rebuild import rebuild
+    from recovery_engine.log.verification.upgrade import Upgraded, upgrade
     from recovery_engine.log.verification.verify import Finding, Head, Report, verify
     from recovery_engine.log.writing.group import LogReceipt
     from recovery_engine.log.writing.organisation import Forgotten
@@ -122,6 +123,7 @@ _LATER = {
     "Stratum": "log.reading.queries",
     "StreamHead": "log.reading.queries",
     "Ticked": "log.writing.recorded",
+    "Upgraded": "log.verification.upgrade",
     "Waiting": "log.writing.recorded",
     "check_proof": "log.proof.proofs",
     "checkpoint": "log.proof.checkpoints",
@@ -131,6 +133,7 @@ _LATER = {
     "read_vkeys": "log.proof.anchors",
     "rebuild": "log.verification.rebuild",
     "story_lines": "log.reading.story",
+    "upgrade": "log.verification.upgrade",
     "verify": "log.verification.verify",
 }
 
@@ -208,6 +211,7 @@ __all__ = [
     "StreamHead",
     "TamperedLog",
     "Ticked",
+    "Upgraded",
     "Usage",
     "Used",
     "Waiting",
@@ -235,5 +239,6 @@ __all__ = [
     "run_examples",
     "shipped_policies",
     "story_lines",
+    "upgrade",
     "verify",
 ]

@@ -14,7 +14,7 @@ from recovery_engine.log.merkle import frontier_bytes, grown, leaf_hash, root_of
 from recovery_engine.log.opening import sqlite_module
 from recovery_engine.log.verification import register
 from recovery_engine.log.verification.findings import Report
-from recovery_engine.log.verification.rebuild import _insert, _projections
+from recovery_engine.log.verification.rebuild import insert, projections
 from recovery_engine.log.verification.shelf import temporary_file
 from recovery_engine.log.verification.snapshot import Snapshot
 from recovery_engine.log.verification.verify import examine, verify
@@ -108,9 +108,9 @@ class Forger:
         """Make every projection what the entries now say."""
         with closing(temporary_file()) as file:
             examined = examine(Snapshot(self.db, False), file, False, None)
-            for table, rows in _projections(examined):
+            for table, rows in projections(examined):
                 self.run(f"DELETE FROM {table}")
-                _insert(self.db, False, table, rows)
+                insert(self.db, False, table, rows)
 
     def forge(self, id: str, change: Callable[[Entry], Any]) -> None:
         """Change an entry, all hashes after it, and every projection; take away the checkpoints that would tell."""

@@ -10,6 +10,7 @@ from small_logs import writing_engine
 
 from recovery_cli.commands import db
 from recovery_cli.main import cli
+from recovery_engine.log.tables import SCHEMA_VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -45,16 +46,25 @@ def set_version(url: str, version: int) -> None:
 def test_the_status_names_the_log_its_tables_policies_and_streams(log: str) -> None:
     said = recovery("status", "--database", log)
     assert said.exit_code == 0
-    for part in ("version 2", "shop.example", "organisation", "shop 7", "1 recoveries, 4 entries", "site:S1"):
+    for part in (
+        f"version {SCHEMA_VERSION}",
+        "shop.example",
+        "organisation",
+        "shop 7",
+        "1 recoveries, 4 entries",
+        "site:S1",
+    ):
         assert part in said.stdout
     found = json.loads(recovery("status", "--database", log, "--json").stdout)
-    assert (found["kind"], found["schema"], found["origin"]) == (log.split(":")[0].split("+")[0], 2, "shop.example")
+    kind = log.split(":")[0].split("+")[0]
+    assert (found["kind"], found["schema"], found["origin"]) == (kind, SCHEMA_VERSION, "shop.example")
     assert [(one["stream"], one["size"]) for one in found["streams"]] == [("organisation", 2), ("site:S1", 2)]
     assert [one["label"] for one in found["policies"]] == ["7"]
 
 
 def test_tables_of_a_newer_version_are_refused_and_of_an_older_one_say_what_to_run(log: str) -> None:
-    for version, cure in ((3, "install a newer recovery-engine"), (1, "run `recovery db upgrade`")):
+    newer, older = SCHEMA_VERSION + 1, SCHEMA_VERSION - 1
+    for version, cure in ((newer, "install a newer recovery-engine"), (older, "run `recovery db upgrade --database")):
         set_version(log, version)
         for verb in (["db", "status"], ["log", "list"], ["log", "verify"], ["fulfil", "r-1"]):
             said = CliRunner().invoke(cli, [*verb, "--database", log])

@@ -146,7 +146,7 @@ def test_a_transaction_sees_one_state(log_url: str) -> None:
         (lambda path: alter(path, "DELETE FROM recovery_schema"), "a recovery log that was never finished being made"),
         (lambda path: alter(path, "DROP TABLE recovery_line"), "the log lacks `recovery_line`"),
         (lambda path: alter(path, "UPDATE recovery_schema SET version = 99"), "install a newer recovery-engine"),
-        (lambda path: alter(path, "UPDATE recovery_schema SET version = 0"), "run `recovery db upgrade`"),
+        (lambda path: alter(path, "UPDATE recovery_schema SET version = 0"), "run `recovery db upgrade --database"),
         (lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100)), "malformed"),
     ],
 )
@@ -188,12 +188,12 @@ def test_a_postgresql_database_without_a_log(postgres_url: str) -> None:
 
 
 def test_another_schema_version_says_what_to_do() -> None:
-    assert schema_problem(SCHEMA_VERSION) is None
-    newer, older = schema_problem(SCHEMA_VERSION + 1), schema_problem(SCHEMA_VERSION - 1)
+    assert schema_problem(SCHEMA_VERSION, "a b.db") is None
+    newer, older = (schema_problem(SCHEMA_VERSION + step, "a b.db") for step in (1, -1))
     assert newer is not None
     assert older is not None
     assert newer[1] == "install a newer recovery-engine"
-    assert older[1] == "run `recovery db upgrade`"
+    assert older[1] == "run `recovery db upgrade --database 'a b.db'`"
 
 
 # --- on media that cannot be written ---

@@ -74,6 +74,7 @@ EXPECTED = [
     "StreamHead",
     "TamperedLog",
     "Ticked",
+    "Upgraded",
     "Usage",
     "Used",
     "Waiting",
@@ -101,6 +102,7 @@ EXPECTED = [
     "run_examples",
     "shipped_policies",
     "story_lines",
+    "upgrade",
     "verify",
 ]
 

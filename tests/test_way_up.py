@@ -285,7 +285,9 @@ def test_lent_authority_is_not_passed_on_and_never_comes_back(engine: RecoveryEn
     for by, to in (("max", "max"), ("lea", "max")):
         with refused("authority"):
             lend(engine, "back", by=by, to=to)
-    lend(engine, "on", by="lea", to="leo")
+    with refused("max lent lea that authority, and it is not passed on"):
+        lend(engine, "on", by="lea", to="leo")
+    lend(engine, "own", by="lea", to="leo", role="lead")
     with refused("directly or by others"):
         lend(engine, "round", by="leo", to="max")
     with refused("there is no delegation `round`"):

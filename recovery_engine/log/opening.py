@@ -1,8 +1,9 @@
 """Opening a log only to read: connections that cannot write, and a clear word where there is no log to read."""
 
 import os
+import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from recovery_engine.errors import LogError
+from recovery_engine.errors import LogError, StoreBusy
 from recovery_engine.log.tables import SCHEMA_VERSION, metadata
 
 _WAL_FIXED = (3, 51, 3)
@@ -87,30 +88,48 @@ def _scheme(database: str | Path) -> str:
     return scheme if found and scheme.replace("+", "").isalnum() else ""
 
 
-def schema_problem(version: int) -> tuple[str, str] | None:
-    """What keeps this version of the engine from reading tables of *version*, and the cure; None where nothing does."""
+def schema_version(database: str | Path) -> int:
+    """The version of a log's tables, whichever it is. Raises LogError where there is no log."""
+    with database_problems(shown(database)):
+        engine = _engine(database)
+        try:
+            with engine.begin() as connection:
+                return _version(connection, shown(database))
+        finally:
+            engine.dispose()
+
+
+def schema_problem(version: int, place: str) -> tuple[str, str] | None:
+    """What keeps this version of the engine from using tables of *version*, and the cure; None where nothing does.
+
+    *place* is the database as it is shown, and as a shell takes it.
+    """
     if version > SCHEMA_VERSION:
         message = f"the tables of this log are of version {version}, and this engine knows {SCHEMA_VERSION}"
         return message, "install a newer recovery-engine"
     if version < SCHEMA_VERSION:
-        return f"the tables of this log are of version {version}, an older one", "run `recovery db upgrade`"
+        cure = f"run `recovery db upgrade --database {shlex.quote(place)}`"
+        return f"the tables of this log are of version {version}, an older one", cure
     return None
 
 
 def _check(connection: Connection, place: str) -> None:
     """Raises LogError where the tables are not those of a log that this engine reads."""
+    if problem := schema_problem(_version(connection, place), place):
+        raise LogError(f"{place}: {problem[0]}", problem[1])
     found = inspect(connection)
-    missing = [name for name in sorted(metadata.tables) if not found.has_table(name)]
-    if "recovery_schema" in missing:
+    if missing := [name for name in sorted(metadata.tables) if not found.has_table(name)]:
+        named = ", ".join(f"`{name}`" for name in missing)
+        raise LogError(f"{place}: the log lacks {named}", "take it from a backup; `recovery log verify` checks it")
+
+
+def _version(connection: Connection, place: str) -> int:
+    if not inspect(connection).has_table("recovery_schema"):
         raise LogError(f"{place}: no recovery log here", "is it the right database?")
     version = connection.execute(select(metadata.tables["recovery_schema"].c.version)).scalar()
     if version is None:
         raise LogError(f"{place}: a recovery log that was never finished being made", "is it the right database?")
-    if problem := schema_problem(version):
-        raise LogError(f"{place}: {problem[0]}", problem[1])
-    if missing:
-        named = ", ".join(f"`{name}`" for name in missing)
-        raise LogError(f"{place}: the log lacks {named}", "take it from a backup; `recovery log verify` checks it")
+    return int(version)
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
@@ -271,11 +290,16 @@ _CURES = {
     "SQLITE_FULL": "sorting needs room for temporary files; name a folder with more in `SQLITE_TMPDIR`",
     "SQLITE_CANTOPEN": "a write to it was cut off; let the program that writes it open it once, or copy it",
     "SQLITE_READONLY": "a write to it was cut off; let the program that writes it open it once, or copy it",
+    "08": "is the server running, and are the name and password right?",
     "42501": _GRANT,
     "42P01": "is it the right database?",
     "25006": "this connection only reads",
     "40001": "try again",
+    "40P01": "try again",
+    "55P03": "another program is using it; try again",
 }
+_BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED", "40001", "40P01", "55P03"}
+"""What may go well another time, and stored nothing."""
 
 
 # What SQLite says, for drivers that do not name the error.
@@ -292,25 +316,28 @@ _NAMES = {
 
 
 @contextmanager
-def database_problems(place: str) -> Iterator[None]:
-    """What a database refuses or fails at becomes a LogError that names the place and, where known, the cure."""
+def database_problems(place: str, cures: Mapping[str, str] = {}) -> Iterator[None]:
+    """What a database refuses or fails at becomes a LogError that names the place and, where known, the cure.
+
+    *cures*: those that are other ones than when a log is read, by the driver's name for the problem.
+    """
     try:
         yield
     except DBAPIError as error:
-        raise _said(place, error.orig or error) from error
+        raise _said(place, error.orig or error, cures) from error
     except (sqlite_module().Error, SQLAlchemyError, OSError) as error:
-        raise _said(place, error) from error
+        raise _said(place, error, cures) from error
     except Exception as error:
         if not hasattr(error, "sqlstate"):  # what only the driver of PostgreSQL raises, which may not be installed
             raise
-        raise _said(place, error) from error
+        raise _said(place, error, cures) from error
 
 
-def _said(place: str, error: BaseException) -> LogError:
+def _said(place: str, error: BaseException, cures: Mapping[str, str]) -> LogError:
     first, *_ = str(error).strip().splitlines() or [type(error).__name__]
     name = _name(error)
-    cure = _CURES.get(name, "is the server running, and are the name and password right?" if name == "08" else "")
-    return LogError(f"{place}: {first}", cure)
+    cure = (_CURES | dict(cures)).get(name, "")
+    return (StoreBusy if name in _BUSY else LogError)(f"{place}: {first}", cure)
 
 
 def _name(error: BaseException) -> str:

@@ -256,14 +256,20 @@ def include_object(obj: Any, name: str | None, kind: str, reflected: bool, compa
 
 def statements(dialect: str) -> Iterator[str]:
     """The statements that make the tables, indexes and guard-rails; *dialect* is ``sqlite`` or ``postgresql``."""
-    target: Any = sqlite if dialect == "sqlite" else postgresql
     for table in metadata.sorted_tables:
-        yield str(CreateTable(table).compile(dialect=target.dialect())).strip()
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield str(CreateIndex(index).compile(dialect=target.dialect()))
+        yield from table_statements(table.name, dialect)
     continues = "CREATE INDEX recovery_log_continues ON recovery_log (continues) WHERE continues IS NOT NULL"
     yield continues
     yield from _SQLITE_GUARDS if dialect == "sqlite" else _POSTGRESQL_GUARDS
+
+
+def table_statements(name: str, dialect: str) -> Iterator[str]:
+    """The statements that make one table and its indexes."""
+    target: Any = sqlite if dialect == "sqlite" else postgresql
+    table = metadata.tables[name]
+    yield str(CreateTable(table).compile(dialect=target.dialect())).strip()
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        yield str(CreateIndex(index).compile(dialect=target.dialect()))
 
 
 # --- guard-rails against bugs; they do not stop an attacker, `recovery log verify` finds what he did ------------------

@@ -159,6 +159,9 @@ ENTRY: tuple[Shown, ...] = (
 """One row per entry, from ``recovery_log AS s``; ``by`` is called ``done_by``, because BY is a word of SQL."""
 
 
+VIEWS = ("recovery_audit", "recovery_entry")
+
+
 def view_statements(dialect: Dialect) -> Iterator[str]:
     """The statements that make the views ``recovery_audit`` and ``recovery_entry``."""
     for view, table, columns in (

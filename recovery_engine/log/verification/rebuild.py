@@ -58,9 +58,9 @@ def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
             if report.has("tampered"):
                 raise TamperedLog(f"{name}: {report.findings[0]}", "`recovery log verify` names every place")
             compare_projections(snapshot, examined, examined.findings.of("drift"))
-            for table, rows in _projections(examined):
+            for table, rows in projections(examined):
                 connection.execute(f"DELETE FROM {table}")
-                _insert(connection, postgresql, table, rows)
+                insert(connection, postgresql, table, rows)
         connection.execute("COMMIT")
     except BaseException:
         if not (postgresql and connection.closed):
@@ -69,7 +69,7 @@ def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
     return examined.report()
 
 
-def _projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:
+def projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:
     """Every projection with its rows, in the columns of ``COLUMNS``."""
     fold = examined.fold
     yield "recovery_subject_lock", fold.versions.items()
@@ -86,7 +86,8 @@ def _projections(examined: Examined) -> Iterator[tuple[str, Iterable[Row]]]:
     yield "recovery_delegation", (delegation_row(fold.delegations[name]) for name in sorted(fold.delegations))
 
 
-def _insert(connection: Any, postgresql: bool, table: str, rows: Iterable[Row]) -> None:
+def insert(connection: Any, postgresql: bool, table: str, rows: Iterable[Row]) -> None:
+    """Write the rows of a table, in the columns of ``COLUMNS``."""
     columns = COLUMNS[table]
     if postgresql:
         with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:

@@ -67,7 +67,9 @@ def open_store(
             writing = place.writing()
             try:
                 found = _origin(writing, place.name)
-                found = found or _create(writing, engine, whole_clock(clock), clock is None, random, origin, tracks)
+                found = found or _create(
+                    writing, place.name, engine, whole_clock(clock), clock is None, random, origin, tracks
+                )
             finally:
                 writing.close()
         except (Unavailable, Refused, CommitLost) as error:
@@ -80,7 +82,7 @@ def _origin(writing: Writing, name: str) -> Origin | None:
     if not _has_tables(writing):
         return None
     ((version,),) = writing.batch([(_VERSION, ())])[0]
-    if problem := schema_problem(int(version)):
+    if problem := schema_problem(int(version), name):
         raise LogError(f"{name}: {problem[0]}", problem[1])
     found = origin_in(writing)
     if found is None:
@@ -98,7 +100,14 @@ def _has_tables(writing: Writing) -> bool:
 
 
 def _create(
-    writing: Any, engine: str, clock: Clock, own_clock: bool, random: Random, origin: str | None, tracks: Iterable[str]
+    writing: Any,
+    name: str,
+    engine: str,
+    clock: Clock,
+    own_clock: bool,
+    random: Random,
+    origin: str | None,
+    tracks: Iterable[str],
 ) -> Origin:
     """Make the tables and write the first entry, unless somebody else just did."""
     from recovery_engine.log.tables import SCHEMA_VERSION, statements
@@ -110,7 +119,7 @@ def _create(
         execute("BEGIN IMMEDIATE" if dialect == "sqlite" else "BEGIN ISOLATION LEVEL READ COMMITTED")
         if dialect == "postgresql":
             execute(f"SELECT pg_advisory_xact_lock({_CREATING})")
-        if found := _origin(writing, dialect):
+        if found := _origin(writing, name):
             writing.rollback()
             return found
         for statement in (*statements(dialect), *view_statements(dialect)):
