@@ -20,7 +20,7 @@ import apsw
 import pysqlite3.dbapi2 as pysqlite
 import pytest
 from databases import database_name, new_role, postgres_admin
-from engines import POLICY, ask, assert_whole, connected, entries, names, opened, rows, together
+from engines import HOUR, POLICY, Clock, ask, assert_whole, connected, dollars, entries, names, opened, rows, together
 from proxy import Proxy
 
 from recovery_engine import LogError, NotAllowed, OutcomeUnknown, RecoveryError, StoreBusy
@@ -237,6 +237,45 @@ def test_every_command_survives_the_loss_of_its_commit(
             assert command().log_receipt
         assert postgres_proxy.losses == 5
     assert len(entries(postgres_url)) == 2 + 1 + 4 + 1
+    assert_whole(postgres_url)
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
+def test_no_answer_of_an_approver_is_doubled_by_the_loss_of_its_commit(
+    postgres_proxy: Proxy, way: str, postgres_url: str, cut: str
+) -> None:
+    """None of them is given an id: one that is run again must find its own entry by itself."""
+    policy = f"{POLICY}escalation: {{answer_within: {{lead: 5 minutes}}}}\n"
+    clock = Clock()
+    with opened(way, policy, clock=clock) as engine:
+        for id in ("r-1", "r-2", "r-3", "r-4"):
+            engine.request(ask(id, 200))
+        lent = {"by": "mgr-1", "to": "lead-2", "role": "manager", "until_us": clock.now_us + HOUR}
+        commands: list[tuple[Any, str]] = [
+            (lambda: engine.ask("r-1", "Which room?", by="lead-1", role="lead"), "asked"),
+            (lambda: engine.answer("r-1", "The blue one"), "answered"),
+            (lambda: engine.ask("r-1", "Which room?", by="lead-1", role="lead"), "asked"),
+            (lambda: engine.answer("r-1", "The blue one"), "answered"),
+            (lambda: engine.amend("r-1", dollars(150)), "amended"),
+            (lambda: engine.approve("r-1", by="lead-1", role="lead", note="so be it"), "approved"),
+            (lambda: engine.decline("r-2", "no", by="lead-1", role="lead"), "declined"),
+            (lambda: engine.withdraw("r-3"), "withdrawn"),
+            (lambda: engine.delegate("lent", **lent), "delegated"),
+            (lambda: engine.revoke("lent", by="mgr-1"), "revoked"),
+        ]
+        for command, kind in commands:
+            before = entries(postgres_url)
+            getattr(postgres_proxy, cut)(b"COMMIT")
+            answered = command()
+            (new,) = [entry for entry in entries(postgres_url) if entry not in before]
+            assert (new["kind"], new["seq"]) == (kind, answered.log_receipt.seq)
+            assert answered.replayed is (cut == "cut_after")
+        clock.now_us += HOUR
+        getattr(postgres_proxy, cut)(b"COMMIT")
+        (step,) = engine.tick().steps
+        assert (step.state.to_role, step.replayed) == ("manager", cut == "cut_after")
+        assert len(entries(postgres_url, "moved_up")) == 1
+        assert postgres_proxy.losses == len(commands) + 1
     assert_whole(postgres_url)
 
 

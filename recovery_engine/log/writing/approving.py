@@ -10,7 +10,7 @@ from recovery_engine.log.policies import InForce
 from recovery_engine.log.projection import RecoveryState, case_subject, implied_subjects
 from recovery_engine.log.requests import entry_own_limit, own_limit_from, request_from
 from recovery_engine.log.writing.deciding import budget_rows, counted_before, decided, verdict
-from recovery_engine.log.writing.group import Earlier, Group, Wanted
+from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.log.writing.later import (
     Done,
     Later,
@@ -271,10 +271,13 @@ class Silent:
 
     def __init__(self, recovery: str) -> None:
         self.recovery = recovery
+        self.id = ""  # of the step that was tried: run again after a lost answer, it finds its own entry
 
     def wants(self, wanted: Wanted) -> None:
         """Where the recovery stands."""
         wanted.recoveries.add(self.recovery)
+        if self.id:
+            wanted.ids.add(self.id)
 
     def locks(self, group: Group, wanted: Wanted) -> None:
         """Its stream."""
@@ -288,6 +291,8 @@ class Silent:
         if state is None:
             return None
         policy, at_us = group.policies.by_digest[state.policy], group.clock(state.stream)
+        if earlier := group.earlier(self.id):
+            return self._done(group, earlier.receipt, True, policy) if state.status in _AFTER_SILENCE else None
         if not is_silent(policy, state, at_us):
             return None
         entries = group.entries(self.recovery)
@@ -301,18 +306,24 @@ class Silent:
             "utc_offset_s": utc_offset_s,
             "of": what_was_asked(entries),
         }
-        request_id = f"~lapse/{self.recovery}"
+        self.id = f"~lapse/{self.recovery}"
         if silence.kind == "moved_up":
-            request_id = f"~up/{self.recovery}/{state.moves + 1}"
+            self.id = f"~up/{self.recovery}/{state.moves + 1}"
             due_us = due_after(policy, silence.to, at_us)
             fields |= {"to": silence.to, "step": state.moves + 1} | ({} if due_us is None else {"due_us": due_us})
         elif silence.kind == "declined":
-            request_id = f"~silence/{self.recovery}"
+            self.id = f"~silence/{self.recovery}"
             fields |= {"role": state.to_role or policy.ladder[-1], "reason": "nobody answered in time"}
         else:
             fields["due_us"] = state.due_us
-        receipt = append_with_texts(group, state.stream, silence.kind, request_id, None, fields, at_us, {})
+        receipt = append_with_texts(group, state.stream, silence.kind, self.id, None, fields, at_us, {})
+        return self._done(group, receipt, False, policy)
+
+    def _done(self, group: Group, receipt: LogReceipt, replayed: bool, policy: Policy) -> Done:
         after = group.state(self.recovery)
         assert after is not None
         said_no = after.status != "pending"
-        return Done(receipt, False, after, policy, instead(group, after, policy) if said_no else None)
+        return Done(receipt, replayed, after, policy, instead(group, after, policy) if said_no else None)
+
+
+_AFTER_SILENCE = ("pending", "declined", "lapsed")
