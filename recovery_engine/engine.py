@@ -423,7 +423,10 @@ class RecoveryEngine:
         granted = state.status in ("granted", "fulfilled", "voided") and state.granted_minor is not None
         amount = state.granted_minor if granted and state.granted_minor is not None else state.asked_minor
         remedy = (state.granted_remedy if granted else None) or state.remedy
-        sentence = "escalated" if state.status == "pending" and what != "asked" else what
+        # Where it stands now: a step that is told again may long have been followed by others.
+        sentence = "approved" if state.status == "granted" else state.status
+        if state.status == "pending":
+            sentence = "asked" if what == "asked" and state.question_us is not None else "escalated"
         said = tell_customer(done.policy, sentence, state.to_role, Money(amount, state.currency), remedy, say)
         return Recorded(state.recovery, done.receipt, done.replayed, state, said, tuple(alternatives_of(done.instead)))
 

@@ -285,6 +285,22 @@ def test_a_void_gives_the_money_back_and_keeps_the_count(engine: RecoveryEngine,
     assert third["counts"]["times"] == 0
 
 
+def test_a_step_that_is_told_again_says_how_it_stands_now(engine: RecoveryEngine) -> None:
+    engine.request(ask("r-1", 200))
+    steps = {
+        "asked": lambda: engine.ask("r-1", "Which room?", by="lead-1", role="lead", id="q-1"),
+        "answered": lambda: engine.answer("r-1", "The blue one", id="a-1"),
+        "amended": lambda: engine.amend("r-1", dollars(150)),
+        "approved": lambda: engine.approve("r-1", by="lead-1", role="lead"),
+        "voided": lambda: engine.void("r-1", "mistake", by="emp-1"),
+    }
+    taken = {kind: step().tell_customer for kind, step in steps.items()}
+    assert "one more thing" in taken["asked"]
+    assert taken["answered"] == taken["amended"] == "I have asked my lead; you need not explain it again."
+    again = [step() for step in steps.values()]
+    assert {(one.replayed, one.tell_customer) for one in again} == {(True, "We have taken $150.00 as refund back.")}
+
+
 def test_a_case_tells_its_recoveries_in_the_order_they_were_asked_for(engine: RecoveryEngine) -> None:
     for id, amount in (("b", 5), ("a", 300), ("c", 5)):
         engine.request(ask(id, amount, case="C-1"))
