@@ -346,7 +346,8 @@ class RecoveryEngine:
     ) -> tuple[Waiting, ...]:
         """What waits for an answer, or one *recovery* that does; the oldest due first, each with its whole story.
 
-        *role*: what was sent to that role. *employee*: without what this person asked for or agreed to already.
+        *role*: what was sent to that role. *employee*: without what this person asked for or agreed to already,
+        or somebody in their name.
         """
         return self._look(Queue(role, site, employee, recovery))
 

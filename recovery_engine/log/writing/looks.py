@@ -80,7 +80,7 @@ class Queue(_Look):
         return tuple(_waiting(group, state) for state in states)
 
     def _fits(self, state: RecoveryState) -> bool:
-        mine = self.without in (state.employee, state.approver) if self.without else False
+        mine = self.without in (state.employee, state.approver, state.on_behalf) if self.without else False
         return not mine and self.role in (None, state.to_role) and self.site in (None, state.site)
 
 
