@@ -285,7 +285,9 @@ class RecoveryEngine:
 
         Raises as ``approve`` does.
         """
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(reason)])
+        refuse(
+            [*command_problems(recovery=recovery, by=by, id=id), *reason_problems(reason), *text_problems("say", say)]
+        )
         step = Decline(recovery, reason, Actor(by, role), id, self._known(by))
         return self._done("declined", self._store.run(step), say or "")
 
