@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
     Where it stands, the leaves (hex) of the entries that say what is asked for, what granted it and what the last
     question is, who asked that, the deciding lines, the proof that came with answers, and the own limit of whoever
-    agreed first.
+    agreed first, with the id of the delegation it was done with.
     """
 
     state: RecoveryState
@@ -49,6 +49,7 @@ class Kept(NamedTuple):
     asker: str | None
     proof: list[str]
     own_limit: dict[str, int] | None
+    lent: str | None = None
 
 
 def _pack(kept: Kept) -> bytes:
@@ -223,10 +224,11 @@ class Fold:
             wrong("approved under another policy than the request was made under")
         if ("counts" in entry) == ("second" in entry):
             wrong("`approved` with `counts` and a `second` still to come, or with neither")
-        lent = self.delegations.get(entry.get("delegation", ""))
-        if (lent.by if lent else None) != entry.get("for") or ("delegation" in entry) != (lent is not None):
+        named = self.delegations.get(entry.get("delegation", ""))
+        if (named.by if named else None) != entry.get("for") or ("delegation" in entry) != (named is not None):
             wrong("`for` is not who lent the authority")
         agreed = is_agreed(state)
+        lent = self.delegations.get(kept.lent or "") if agreed else named
         by, role, behalf = (
             (state.approver or "", state.approver_role or "", state.on_behalf)
             if agreed
@@ -236,7 +238,8 @@ class Fold:
         self._touches(entry, implied_subjects(state, by, self.tracked, behalf))
         seen = Seen(state, (by,) if behalf is None else (by, behalf))
         self._ruling.approved(entry, seen, first, Carried(by, role, own, kept.proof), lent)
-        return kept._replace(granted=leaf if "counts" in entry else None, own_limit=own)
+        granted = leaf if "counts" in entry else None
+        return kept._replace(granted=granted, own_limit=own, lent=lent.delegation if lent else None)
 
     def _joined(self, entry: Entry, state: RecoveryState, first: Entry | None) -> None:
         wrong, request = self._wrong, entry["request"]

@@ -85,7 +85,7 @@ class Ruling:
     def approved(
         self, entry: Entry, seen: Seen, asked: Entry | None, carried: Carried, lent: Delegation | None
     ) -> None:
-        """Check an `approved` entry against what was *asked*; *lent* is the authority it was done with, if any."""
+        """Check an `approved` entry against what was *asked*; *lent* is what the carried authority was lent by."""
         terms, state = self._terms(entry["policy"]), seen.state
         if terms is None:
             self._count_as_not_replayed()
@@ -106,9 +106,9 @@ class Ruling:
             given = approval(state, entry["remedy"], entry["amount"])
             if lent is not None:
                 had = sum(int(row[2]) for row in case_rows if row[1] == state.basis)
-                require_delegation(lent, state, entry["by"], state.site, given, had, entry["at_us"])
-                if lent.role != entry["role"]:
-                    self.wrong(f"approved as {entry['role']}, and {lent.role} was lent")
+                require_delegation(lent, state, carried.employee, state.site, given, had, entry["at_us"])
+                if lent.role != carried.role:
+                    self.wrong(f"approved as {carried.role}, and {lent.role} was lent")
         if self._replay is not None and asked is not None:
             if differs := self._replay.approved(entry, terms, asked, carried, is_agreed(state)):
                 self.wrong(differs)

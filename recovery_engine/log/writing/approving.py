@@ -109,10 +109,22 @@ class Approve(Later):
             return self._acting(group)
         assert state.approver is not None
         assert state.approver_role is not None
-        first = [one.entry for one in group.entries(self.recovery) if one.entry["kind"] in ("decided", "approved")][-1]
+        first = self._agreement(group)
         own = first.get("own_limit", first.get("request", {}).get("own_limit"))
         own_limit = own_limit_from(own, state.currency) if own else None
         return Actor(state.approver, state.approver_role, state.on_behalf, own_limit)
+
+    def _agreement(self, group: Group) -> Entry:
+        """The entry with which the first person agreed."""
+        return [one.entry for one in group.entries(self.recovery) if one.entry["kind"] in ("decided", "approved")][-1]
+
+    def _require_lent(self, group: Group, state: RecoveryState, weighed: _Weighed, given: Approval, at_us: int) -> None:
+        """What was lent must cover it now, also where the first person agreed with it and this is the second one."""
+        name = self._agreement(group).get("delegation") if is_agreed(state) else self.delegation
+        if name is not None:
+            had = capped_minor(usage_of(weighed.usage["case"], []), state.basis)
+            lent = group.delegations()[name]
+            require_delegation(lent, state, weighed.carrier.employee, state.site, given, had, at_us)
 
     def subjects(self, group: Group, state: RecoveryState) -> list[str]:
         try:
@@ -137,10 +149,7 @@ class Approve(Later):
         carrier = self._carrier(group, state)
         weighed = weigh(group, state, policy, entries, carrier, given, at_us)
         require_authority(policy, weighed.decision, carrier)
-        if self.delegation is not None:
-            had = capped_minor(usage_of(weighed.usage["case"], []), state.basis)
-            lent = group.delegations()[self.delegation]
-            require_delegation(lent, state, self.actor.employee, state.site, given, had, at_us)
+        self._require_lent(group, state, weighed, given, at_us)
         self._weighed, self._given = weighed, given
 
     def _require_seen(self, entries: list[Earlier]) -> None:
