@@ -20,6 +20,7 @@ _REFERENCES = ("id", "employee", "case", "receipt", "customer")
 _NEEDED = ("id", "employee", "case")
 _PERSONAL = {"contact": "customer_contact", "name": "customer_name", "note": "note"}
 """The field of an entry's ``personal``, and that of the request."""
+_NOT_IN_ENTRIES = {*_PERSONAL.values(), "question", "answer", "say"}  # normalised where they are kept
 _MOST_CHARACTERS = 20_000
 
 _REFERENCE_CURE = "use at most 64 letters, digits and `. _ : @ / + ~ -`"
@@ -109,7 +110,7 @@ def text_problems(name: str, value: object) -> Iterator[Diagnostic]:
             read_text(value)
         except Problem as found:
             yield problem(ILL_TYPED, name, found.message, found.help)
-        if name not in _PERSONAL.values() and not is_normalized("NFC", value):
+        if name not in _NOT_IN_ENTRIES and not is_normalized("NFC", value):
             yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
 
 
