@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from engines import SECOND, ask, dollars, entries
-from way_up import LEAD, MANAGER, lend, shop
+from way_up import LEAD, MANAGER, lend, refused, shop
 
 from recovery_engine import IdempotencyConflict, RecoveryEngine
 
@@ -77,3 +77,45 @@ def test_the_same_call_again_has_the_stored_answer_and_another_under_its_id_conf
         with pytest.raises(IdempotencyConflict, match="was used before, for something else"):
             other(engine)
         assert len(entries(log_url)) == size
+
+
+def test_the_same_question_again_has_the_stored_answer_without_an_id_too(log_url: str) -> None:
+    with shop(log_url) as (engine, _):
+        engine.request(ask("r1", 120, customer="K-1"))
+        first = engine.ask("r1", "Which table?", **LEAD)
+        again = engine.ask("r1", "Which table?", **LEAD)
+        assert (again.replayed, again.log_receipt) == (True, first.log_receipt)
+        assert "is open already" in refused(engine.ask, "r1", "And when?", **LEAD)
+        engine.answer("r1", "Table 12")
+        assert not engine.ask("r1", "Which table?", **LEAD).replayed  # put once more, now that it was answered
+
+
+TEXTS: dict[str, Callable[[RecoveryEngine, str], Any]] = {
+    "question": lambda engine, text: engine.ask("r1", text, id="x", **LEAD),
+    "answer": lambda engine, text: engine.answer("r2", text),
+    "note": lambda engine, text: engine.approve("r1", note=text, **LEAD),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_another_text_under_the_same_id_conflicts_until_it_is_forgotten(log_url: str, text: str) -> None:
+    call = TEXTS[text]
+    with shop(log_url) as (engine, _):
+        for name in ("r1", "r2"):
+            engine.request(ask(name, 120, customer="K-1"))
+        engine.ask("r2", "Which table?", **LEAD)
+        first = call(engine, "Zoe\u0301 said so")
+        assert call(engine, "Zo\u00e9 said so").replayed  # the same text in another Unicode form
+        with pytest.raises(IdempotencyConflict):
+            call(engine, "Zoe did not")
+        engine.forget("K-1", "asked to be")
+        assert call(engine, "Zoe did not").log_receipt == first.log_receipt  # nobody can tell any more
+
+
+def test_an_approval_in_a_name_is_another_than_one_in_ones_own(log_url: str) -> None:
+    with shop(log_url) as (engine, _):
+        lend(engine)
+        engine.request(ask("r1", 120))
+        engine.approve("r1", delegation="d1", **LEAD)
+        with pytest.raises(IdempotencyConflict):
+            engine.approve("r1", **LEAD)

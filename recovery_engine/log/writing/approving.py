@@ -79,8 +79,9 @@ class Approve(Later):
         return {}
 
     def is_same(self, entry: Entry) -> bool:
-        given = {"remedy": self.remedy, "amount": self.amount_minor, "delegation": self.delegation}
-        return all(value is None or entry.get(name) == value for name, value in given.items())
+        given = {"remedy": self.remedy, "amount": self.amount_minor}
+        same = all(value is None or entry[name] == value for name, value in given.items())
+        return same and entry.get("delegation") == self.delegation
 
     # --- who ---
 

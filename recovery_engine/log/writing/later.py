@@ -8,7 +8,7 @@ from unicodedata import normalize
 from recovery_engine.errors import IdempotencyConflict, InvalidRequest, NotAllowed, did_you_mean
 from recovery_engine.log.calendar import business_day, offset_s, zone_of
 from recovery_engine.log.entry import ORGANISATION, Entry
-from recovery_engine.log.personal import commitment, kept_as
+from recovery_engine.log.personal import commitment, kept_as, opens
 from recovery_engine.log.projection import RecoveryState, implied_subjects
 from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.model import Decision
@@ -125,7 +125,7 @@ class Later:
             raise NotAllowed(f"there is no recovery `{self.recovery}`", "check the id")
         policy = group.policies.by_digest[state.policy]
         if earlier := group.earlier(self.id):
-            return Done(self._again(earlier, self.by or state.employee), True, state, policy)
+            return Done(self._again(group, earlier, self.by or state.employee), True, state, policy)
         require_follows(self.kind, state)
         self.check(group, state, policy)
         at_us = group.clock(state.stream)
@@ -145,10 +145,10 @@ class Later:
         assert after is not None
         return Done(receipt, False, after, policy)
 
-    def _again(self, earlier: Earlier, by: str) -> LogReceipt:
+    def _again(self, group: Group, earlier: Earlier, by: str) -> LogReceipt:
         entry = earlier.entry
         same = entry["kind"] == self.kind and entry["recovery"] == self.recovery and entry["by"] == by
-        if not same or not self.is_same(entry):
+        if not same or not self.is_same(entry) or not says_the_same(group, earlier, self.texts):
             message = f"the id `{self.id}` was used before, for something else"
             raise IdempotencyConflict(message, f"`{self.recovery}` was {entry['kind']} at seq {entry['seq']}")
         return earlier.receipt
@@ -180,6 +180,24 @@ def append_with_texts(
         (fields["recovery"], kept_as(name, receipt.seq), salts[name], normalize("NFC", texts[name])) for name in salts
     )
     return receipt
+
+
+_SALTS = "SELECT salt FROM recovery_personal WHERE recovery IN (?*) AND field IN (?*)"
+
+
+def says_the_same(group: Group, earlier: Earlier, texts: Mapping[str, str]) -> bool:
+    """Whether an entry was made of these texts. Of what was forgotten nobody can tell, and it passes."""
+    entry, receipt = earlier
+    committed = entry.get("personal", {})
+    if committed.keys() != texts.keys():
+        return False
+    for name, text in texts.items():
+        kept = (entry["recovery"], kept_as(name, receipt.seq))
+        salts = [row[2] for row in group.rows.get("recovery_personal", ()) if row[:2] == kept]
+        salts = salts or [row[0] for row in group.read(_SALTS, [kept[0]], [kept[1]])]
+        if salts and not opens(committed[name], bytes(salts[0]), text):
+            return False
+    return True
 
 
 # --- after a grant ----------------------------------------------------------------------------------------------------
@@ -267,8 +285,18 @@ class Ask(OfWhoWasAsked):
         super().locks(group, wanted)
         state = group.state(self.recovery)
         # Once and for all: run again after a lost answer, it must find its own entry.
-        self.id = self.id or f"~ask/{self.recovery}/{state.questions + 1 if state else 1}"
+        self.id = (
+            self.id or self._open_one(group, state) or f"~ask/{self.recovery}/{state.questions + 1 if state else 1}"
+        )
         wanted.ids.add(self.id)
+
+    def _open_one(self, group: Group, state: RecoveryState | None) -> str | None:
+        """The id of the open question, where it is this one: the caller asks again, whose answer was lost."""
+        if state is None or state.question_us is None:
+            return None
+        last = [one for one in group.entries(self.recovery) if one.entry["kind"] == "asked"][-1]
+        same = last.entry["by"] == self.by and self.is_same(last.entry) and says_the_same(group, last, self.texts)
+        return str(last.entry["id"]) if same else None
 
 
 class Answer(Later):
