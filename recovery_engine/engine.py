@@ -476,18 +476,15 @@ class RecoveryEngine:
 
     def _look(self, step: Step[Told]) -> Told:
         with self._read_lock:
-            try:
-                return self._looked(step)
-            except RecoveryError:
-                raise
-            except Exception:  # the connection was lost; another one may do
-                pass
-            try:
-                return self._looked(step)
-            except RecoveryError:
-                raise
-            except Exception as error:
-                raise LogError(f"{self._place.name}: cannot read: {error}", "ask again") from error
+            for again in (True, False):  # where the connection was lost, another one may do
+                try:
+                    return self._looked(step)
+                except RecoveryError:
+                    raise
+                except Exception as error:
+                    if not again:
+                        raise LogError(f"{self._place.name}: cannot read: {error}", "ask again") from error
+        raise AssertionError("it was read, or said why not")
 
     def _looked(self, step: Step[Told]) -> Told:
         self._reading = reading = self._reading or self._place.reading()

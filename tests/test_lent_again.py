@@ -1,0 +1,54 @@
+"""Lent authority is looked at again when a second person agrees, and a queue is without what one may not answer."""
+
+import pytest
+from engines import ask, dollars, opened
+from way_up import CARD, FOUR_EYES, LEAD, lend, refused, shop
+
+from recovery_engine import InvalidRequest
+from recovery_engine.log.verification.verify import verify
+from recovery_engine.log.writing.approving import Approve
+
+
+def test_what_was_lent_is_looked_at_again_when_the_second_person_agrees(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        lend(engine, cap=dollars(450))
+        for name in ("r1", "r2"):
+            engine.request(ask(name, 240, case="C-1", note=name))
+        engine.request(ask("r3", 230, case="C-1"))
+        engine.approve("r1", delegation="d1", **LEAD)
+        engine.approve("r3", delegation="d1", **LEAD)  # nothing is granted on the case yet
+        engine.approve("r1", by="mgr-2", role="manager")
+        assert "goes to $450.00 for one case" in refused(engine.approve, "r3", by="mgr-2", role="manager")
+        engine.revoke("d1", by="mgr-1")
+        said = refused(engine.approve, "r3", amount=dollars(205), by="mgr-2", role="manager")
+        assert "was revoked" in said
+
+
+def test_verify_says_so_where_what_was_lent_did_not_cover_it_any_more(
+    log_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Approve, "_require_lent", lambda *_: None)
+    with opened(log_url, FOUR_EYES) as engine:
+        lend(engine)
+        engine.request(ask("r1", 240))
+        engine.approve("r1", delegation="d1", **LEAD)
+        engine.revoke("d1", by="mgr-1")
+        engine.approve("r1", by="mgr-2", role="manager")
+    (finding,) = verify(log_url).findings
+    assert "the delegation `d1` was revoked" in str(finding)
+
+
+def test_a_queue_is_without_what_was_agreed_to_in_one_s_name(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        lend(engine)
+        engine.request(ask("r1", 240))
+        engine.approve("r1", delegation="d1", **LEAD)
+        assert engine.pending(employee="mgr-1") == ()
+        assert len(engine.pending(employee="mgr-2")) == 1
+
+
+def test_a_card_number_is_refused_in_what_the_customer_may_be_told(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150))
+        with pytest.raises(InvalidRequest, match="RQ007"):
+            engine.decline("r1", "no", say=f"back to {CARD}", **LEAD)
