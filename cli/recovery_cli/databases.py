@@ -15,9 +15,10 @@ from click.shell_completion import CompletionItem
 from recovery_cli.options import complete_policy
 
 if TYPE_CHECKING:
-    from recovery_engine import RecoveryEngine, RecoveryLog
+    from recovery_engine import RecoveryEngine, RecoveryLog, Staff
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_STAFF = "recovery_cli.staff"
 MOST_OFFERED = 50
 """Ids among which a shell can choose."""
 
@@ -76,6 +77,33 @@ def policies_option(command: Command) -> Command:
     )(command)
 
 
+def _keep_staff(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
+    ctx.meta[_STAFF] = given
+
+
+def staff_option(command: Command) -> Command:
+    """``--staff``: a staff directory; ``staffed`` reads it."""
+    return click.option(
+        "--staff",
+        envvar="RECOVERY_STAFF",
+        show_envvar=True,
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep_staff,
+        shell_complete=_complete_file,
+        help="A staff directory: roles are then its own, and may be left out.",
+    )(command)
+
+
+def staffed() -> "Staff | None":
+    """The staff directory of this command, where one is named. Raises Unusable."""
+    from recovery_cli.staff_files import named_staff
+
+    context = click.get_current_context(silent=True)
+    name = context.meta.get(_STAFF) if context else None
+    return named_staff(name) if name else None
+
+
 def file_option(*names: str, help: str, metavar: str = "FILE", **kw: Any) -> Callable[[Command], Command]:
     """An option that takes the name of a file."""
     return click.option(*names, metavar=metavar, shell_complete=_complete_file, help=help, **kw)
@@ -100,7 +128,7 @@ def writing(database: str, policies: str | None = None, *, new: bool = False) ->
 
     makes = not _is_log(database, new, policies)
     # What was given here has won over the environment already.
-    with RecoveryEngine.open(database, policies, environment={}) as engine:
+    with RecoveryEngine.open(database, policies, staff=staffed(), environment={}) as engine:
         if makes:
             click.echo(f"note: made a new log in {_shown(database)}", err=True)
         yield engine

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import rich_click as click
 
-from recovery_cli.databases import complete_recovery, writing
+from recovery_cli.databases import complete_recovery, staff_option, staffed, writing
 from recovery_cli.documents import in_utc, iso, receipt_document
 from recovery_cli.hosts import Fields, answer_lines, json_in, only, read_object, refuse_both
 from recovery_cli.options import complete_word, given_words, json_option
@@ -103,7 +103,7 @@ def approver_options(command: Command) -> Command:
     role = click.option(
         "--role", metavar="WORD", shell_complete=complete_word, help="In which role: one of the ladder."
     )
-    return click.option("--by", metavar="ID", help="Who answers for it.")(role(command))
+    return click.option("--by", metavar="ID", help="Who answers for it.")(role(staff_option(command)))
 
 
 def step_options(command: Command) -> Command:
@@ -139,9 +139,10 @@ def taken(
 
 def _taken(engine: RecoveryEngine, step: Step, given: Fields) -> Any:
     """What stands in the log for the fields of JSON. Raises as the engine does."""
+    needs = tuple(name for name in step.needs if name != "role" or "to" in step.needs or staffed() is None)
     fields = {
         name: [value] if name in LISTS and isinstance(value, str) else value
-        for name, value in only(given, step.fields, step.needs).items()
+        for name, value in only(given, step.fields, needs).items()
     }
     wrong = [name for name, value in fields.items() if not (_is_texts(value) if name in LISTS else _is_text(value))]
     if wrong:

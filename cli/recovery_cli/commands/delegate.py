@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from recovery_cli.databases import database_option
+from recovery_cli.databases import database_option, staff_option
 from recovery_cli.hosts import Fields, json_in
 from recovery_cli.lending import recorded_document, show_recorded
 from recovery_cli.options import complete_word, json_option, listed
@@ -45,6 +45,7 @@ STEP = Step(
 @click.option("--by", metavar="ID", help="Who lends it.")
 @click.option("--to", metavar="ID", help="To whom.")
 @click.option("--role", metavar="WORD", shell_complete=complete_word, help="The authority of which role.")
+@staff_option
 @click.option("--sites", multiple=True, metavar="WORD", help="Only there; left out: everywhere. May be repeated.")
 @click.option("--remedies", multiple=True, metavar="WORD", help="Only these; left out: all. May be repeated.")
 @click.option("--cap", metavar="AMOUNT", help="The most for one case, with what the case had.")

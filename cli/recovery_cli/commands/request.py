@@ -6,7 +6,7 @@ import rich_click as click
 
 from recovery_cli.columns import USAGE
 from recovery_cli.commands.what_if import EXIT_STATUS
-from recovery_cli.databases import database_option, policies_option, writing
+from recovery_cli.databases import database_option, policies_option, staff_option, staffed, writing
 from recovery_cli.documents import document, iso, receipt_document
 from recovery_cli.exits import FINE
 from recovery_cli.hosts import Fields, answer_lines, json_in, read_object, refuse_both
@@ -41,6 +41,7 @@ def _texts(command: Any) -> Any:
 @click.command("request")
 @database_option
 @policies_option
+@staff_option
 @_texts
 @request_words
 @click.option("--evidence", multiple=True, metavar="ITEM", help="Proof on file, such as `receipt`. May be repeated.")
@@ -105,6 +106,10 @@ def decided(engine: RecoveryEngine, given: Fields, facts: dict[str, str]) -> Rec
     if found:
         raise InvalidRequest(found)
     given = given | {"facts": joined_facts(given.get("facts"), facts)}
+    people, employee = staffed(), given.get("employee")
+    if people is not None and not given.get("role") and isinstance(employee, str):
+        person = people.person(employee)
+        given |= {"role": person.role} if person is not None else {}
     site = given.get("site")
     policy = engine.policy(site if isinstance(site, str) and site else None)
     request, _ = read_request(policy, given)
