@@ -14,6 +14,8 @@ from recovery_engine.log.database import CommitLost
 from recovery_engine.log.writing import store
 from recovery_engine.workflow import FOLLOWS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(log_url: str, clock: Clock) -> Iterator[RecoveryEngine]:

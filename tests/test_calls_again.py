@@ -9,6 +9,8 @@ from way_up import LEAD, MANAGER, lend, refused, shop
 
 from recovery_engine import IdempotencyConflict, RecoveryEngine
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[[RecoveryEngine], Any]
 
 

@@ -13,6 +13,8 @@ from engines import START, Clock, ask, assert_whole, dollars, entries, opened, r
 from recovery_engine import RecoveryEngine
 from recovery_engine.log.writing.approving import Silent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(log_url: str, clock: Clock) -> Iterator[RecoveryEngine]:
