@@ -315,7 +315,7 @@ class RecoveryEngine:
 
     def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
         """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *amount_problems(amount)])
+        refuse([*command_problems(recovery=recovery, by=by, id=id), *amount_problems(amount, needed=True)])
         return self._done("amended", self._store.run(Amend(recovery, self._minor(amount, recovery), by, id)))
 
     def withdraw(

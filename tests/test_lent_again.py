@@ -52,3 +52,12 @@ def test_a_card_number_is_refused_in_what_the_customer_may_be_told(log_url: str)
         engine.request(ask("r1", 150))
         with pytest.raises(InvalidRequest, match="RQ007"):
             engine.decline("r1", "no", say=f"back to {CARD}", **LEAD)
+
+
+def test_a_role_or_an_amount_that_is_none_is_a_mistake_of_the_host(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150))
+        with pytest.raises(InvalidRequest, match="unknown role"):
+            engine.approve("r1", by="lead-1", role=None)  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="not an amount"):
+            engine.amend("r1", None)  # type: ignore[arg-type]

@@ -128,9 +128,11 @@ def command_problems(**references: str | None) -> Iterator[Diagnostic]:
             yield from reference_problems(name, value)
 
 
-def amount_problems(amount: object) -> Iterator[Diagnostic]:
+def amount_problems(amount: object, needed: bool = False) -> Iterator[Diagnostic]:
     """What is wrong with an amount, if one is given."""
-    if amount is not None and (not isinstance(amount, Money) or type(amount.minor) is not int or amount.minor < 0):
+    if (needed or amount is not None) and (
+        not isinstance(amount, Money) or type(amount.minor) is not int or amount.minor < 0
+    ):
         yield problem(ILL_TYPED, "amount", "not an amount", 'give Money.of("18.50", "USD")')
 
 

@@ -58,7 +58,7 @@ def what_was_asked(entries: Iterable[Earlier]) -> str:
 def require_role(policy: Policy, role: str) -> None:
     """Raises InvalidRequest where the ladder does not have the role."""
     if role not in policy.ladder:
-        cure = did_you_mean(role, policy.ladder)
+        cure = did_you_mean(str(role), policy.ladder)
         raise InvalidRequest([problem(UNKNOWN_WORD, "role", f"unknown role `{role}`", cure)])
 
 
