@@ -61,3 +61,11 @@ def test_a_role_or_an_amount_that_is_none_is_a_mistake_of_the_host(log_url: str)
             engine.approve("r1", by="lead-1", role=None)  # type: ignore[arg-type]
         with pytest.raises(InvalidRequest, match="not an amount"):
             engine.amend("r1", None)  # type: ignore[arg-type]
+
+
+def test_whoever_asked_for_the_very_same_does_not_approve_it(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150, case="C-1"))
+        assert engine.request(ask("r2", 150, case="C-1", employee="emp-5")).recovery == "r1"
+        assert "emp-5 asked for it too" in refused(engine.approve, "r1", by="emp-5", role="lead")
+        assert engine.approve("r1", **LEAD).state.status == "granted"

@@ -36,6 +36,7 @@ class Recovery:
     granted: int = 0
     day: date = date.min
     able: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
 
 class Lent(NamedTuple):
@@ -95,6 +96,7 @@ class WorkflowModel:
         if one.to:
             for name, other in sorted(self.recoveries.items()):
                 if other.status == "pending" and (other.case, other.site, other.asked) == (case, site, amount):
+                    self.recoveries[name].joined += (employee,)
                     return f"joined {name}"
             one.first_to, one.due = one.to, self.now + WITHIN[one.to]
         self.recoveries[id] = one
@@ -107,7 +109,7 @@ class WorkflowModel:
             if lent is None or lent.to != by or not lent.begins <= self.now < lent.ends:
                 return "NotAllowed"
             role, people = lent.role, (by, lent.by)
-        if one.status != "pending" or {one.employee, *one.carriers} & set(people):
+        if one.status != "pending" or {one.employee, *one.joined, *one.carriers} & set(people):
             return "NotAllowed"
         given = amount or (one.agreed if one.carriers else one.asked)
         if one.carriers:

@@ -145,6 +145,7 @@ class Approve(Later):
         entries = group.entries(self.recovery)
         self._require_seen(entries)
         require_approver(policy, state, actor)
+        _require_not_joined(entries, actor)
         given = approval(state, self.remedy, self.amount_minor)
         at_us = group.clock(state.stream)
         carrier = self._carrier(group, state)
@@ -195,6 +196,14 @@ class Approve(Later):
             "own_limit": entry_own_limit(acting.own_limit) if acting.own_limit and not is_agreed(state) else None,
         }
         return fields | {name: value for name, value in more.items() if value is not None}
+
+
+def _require_not_joined(entries: list[Earlier], actor: Actor) -> None:
+    """Whoever asked for the very same, and was joined, asked for it too. Raises NotAllowed."""
+    for entry, _ in entries:
+        if entry["kind"] == "joined" and entry["by"] in (actor.employee, actor.on_behalf):
+            message = f"{entry['by']} asked for it too: `{entry['recovery']}` needs another person"
+            raise NotAllowed(message, "ask somebody else")
 
 
 def weigh(
