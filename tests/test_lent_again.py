@@ -1,5 +1,7 @@
 """Lent authority is looked at again when a second person agrees, and a queue is without what one may not answer."""
 
+from typing import Any
+
 import pytest
 from engines import ask, dollars, opened
 from way_up import CARD, FOUR_EYES, LEAD, lend, refused, shop
@@ -69,3 +71,16 @@ def test_whoever_asked_for_the_very_same_does_not_approve_it(log_url: str) -> No
         assert engine.request(ask("r2", 150, case="C-1", employee="emp-5")).recovery == "r1"
         assert "emp-5 asked for it too" in refused(engine.approve, "r1", by="emp-5", role="lead")
         assert engine.approve("r1", **LEAD).state.status == "granted"
+
+
+def test_a_step_of_nobody_is_not_taken_for_the_requester_s(log_url: str) -> None:
+    nobody: dict[str, Any] = {"by": None, "role": "manager", "id": "k-1"}
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150))
+        for step in (
+            engine.approve,
+            lambda *a, **k: engine.decline(*a, "no", **k),
+            lambda *a, **k: engine.ask(*a, "why", **k),
+        ):
+            with pytest.raises(InvalidRequest, match="no by"):
+                step("r1", **nobody)
