@@ -100,8 +100,12 @@ def staffed() -> "Staff | None":
     from recovery_cli.staff_files import named_staff
 
     context = click.get_current_context(silent=True)
-    name = context.meta.get(_STAFF) if context else None
-    return named_staff(name) if name else None
+    kept: Staff | str | None = context.meta.get(_STAFF) if context else None
+    if context is None or not kept:
+        return None
+    if isinstance(kept, str):  # once: a line of --json-lines is no reason to read it again
+        kept = context.meta[_STAFF] = named_staff(kept)
+    return kept
 
 
 def file_option(*names: str, help: str, metavar: str = "FILE", **kw: Any) -> Callable[[Command], Command]:

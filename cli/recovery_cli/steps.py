@@ -81,7 +81,8 @@ def _instead(other: Alternative) -> str:
 class Step(NamedTuple):
     """A step: what it is called, an example of it in JSON, its fields and those it needs, and what takes it.
 
-    ``document`` and ``show`` are what came of it for programs and for people.
+    ``of_staff`` are those of the needed that a staff directory knows, where there is one. ``document`` and ``show`` are
+    what came of it for programs and for people.
     """
 
     noun: str
@@ -89,6 +90,7 @@ class Step(NamedTuple):
     fields: tuple[str, ...]
     needs: tuple[str, ...]
     take: Callable[[RecoveryEngine, Fields], Any]
+    of_staff: tuple[str, ...] = ()
     document: Callable[[Any], dict[str, Any]] = step_document
     show: Callable[[Any], None] = show_step
 
@@ -139,7 +141,7 @@ def taken(
 
 def _taken(engine: RecoveryEngine, step: Step, given: Fields) -> Any:
     """What stands in the log for the fields of JSON. Raises as the engine does."""
-    needs = tuple(name for name in step.needs if name != "role" or "to" in step.needs or staffed() is None)
+    needs = tuple(name for name in step.needs if name not in step.of_staff or staffed() is None)
     fields = {
         name: [value] if name in LISTS and isinstance(value, str) else value
         for name, value in only(given, step.fields, needs).items()

@@ -14,6 +14,7 @@ STEP = Step(
     fields=("recovery", "by", "role", "amount", "remedy", "asked", "delegation", "note", "id"),
     needs=("recovery", "by", "role"),
     take=lambda engine, given: engine.approve(**with_amount(engine, given)),
+    of_staff=("role",),
 )
 
 

@@ -13,6 +13,7 @@ STEP = Step(
     fields=("recovery", "by", "role", "question", "id"),
     needs=("recovery", "by", "role", "question"),
     take=lambda engine, given: engine.ask(**given),
+    of_staff=("role",),
 )
 
 

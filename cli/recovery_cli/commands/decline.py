@@ -13,6 +13,7 @@ STEP = Step(
     fields=("recovery", "by", "role", "reason", "say", "id"),
     needs=("recovery", "by", "role", "reason"),
     take=lambda engine, given: engine.decline(**given),
+    of_staff=("role",),
 )
 
 
