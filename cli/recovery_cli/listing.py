@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from recovery_cli.files import on_a_terminal
-from recovery_cli.render import console, in_words, plain
+from recovery_cli.render import amount_of, console, in_words, plain
 
 if TYPE_CHECKING:
     from recovery_engine import AuditRow
@@ -36,7 +36,7 @@ def show_rows(rows: "Iterable[AuditRow]", *, folded: bool | None = None) -> None
 
 
 def _cells(row: "AuditRow") -> list[str]:
-    asked = f"{row.asked} {in_words(row.remedy)}" if row.asked.minor else in_words(row.remedy)
+    asked = amount_of(row.asked, row.remedy)
     texts = (row.bday, row.recovery, row.site or "-", row.employee, asked, became(row), " ".join(row.lines))
     return [plain(text) for text in texts]
 

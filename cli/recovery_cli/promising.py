@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from recovery_cli.documents import in_utc, state_document
-from recovery_cli.render import console, in_words, plain, print_indented
+from recovery_cli.render import amount_of, console, in_words, plain, print_indented
 from recovery_cli.times import due
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def show_promises(promises: "Iterable[Promised]") -> None:
     out, now_us = console(), time.time_ns() // 1000
     for one in promises:
         state = one.state
-        remedy = plain(in_words(state.granted_remedy or state.remedy))
-        what = f"{one.amount} {remedy}" if one.amount.minor else remedy
+        what = amount_of(one.amount, plain(state.granted_remedy or state.remedy))
         stands = due(state.due_us, now_us) if one.standing in ("open", "overdue") and state.due_us else one.standing
         style = STYLES.get(one.standing, "")
         told = Text.assemble((plain(state.recovery), "bold"), f"  {what}  ", (stands, style))

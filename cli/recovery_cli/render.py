@@ -160,6 +160,11 @@ def _most(money: Money | None) -> str:
     return f"up to {money}" if money.minor else "nothing"
 
 
+def amount_of(amount: Money, remedy: str) -> str:
+    """``$18.50 refund``, or the remedy alone where it costs nothing."""
+    return f"{amount} {in_words(remedy)}" if amount.minor else in_words(remedy)
+
+
 def up_to(money: Money | None) -> str:
     """The most that can be given of something, after its name."""
     return "without limit" if money is None else f"up to {money}" if money.minor else "at no cost"

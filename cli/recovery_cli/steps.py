@@ -9,7 +9,7 @@ from recovery_cli.databases import complete_recovery, staff_option, staffed, wri
 from recovery_cli.documents import in_utc, iso, receipt_document
 from recovery_cli.hosts import Fields, answer_lines, json_in, only, read_object, refuse_both
 from recovery_cli.options import complete_word, given_words, json_option
-from recovery_cli.render import in_words, plain, print_json, up_to
+from recovery_cli.render import amount_of, in_words, plain, print_json, up_to
 from recovery_engine import Alternative, Diagnostic, InvalidRequest, Money, NotAllowed, Recorded, RecoveryEngine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,8 +55,7 @@ def show_step(recorded: Recorded) -> None:
 def _stands(recorded: Recorded) -> str:
     state = recorded.state
     if state.status == "granted":
-        remedy = plain(in_words(state.granted_remedy or state.remedy))
-        return f"is granted: {_amount(recorded)} {remedy}" if _amount(recorded).minor else f"is granted: {remedy}"
+        return f"is granted: {amount_of(_amount(recorded), plain(state.granted_remedy or state.remedy))}"
     if state.status != "pending":
         return f"is {state.status}"
     if state.question_us is not None:

@@ -12,7 +12,7 @@ from recovery_cli.databases import complete_recovery, database_option, writing
 from recovery_cli.documents import document, in_utc, reason_document, state_document
 from recovery_cli.exits import Unusable
 from recovery_cli.options import complete_word, json_option
-from recovery_cli.render import console, in_words, near, plain, print_json
+from recovery_cli.render import amount_of, console, in_words, near, plain, print_json
 from recovery_cli.times import due
 from recovery_engine import Money
 
@@ -99,7 +99,7 @@ def _document(one: "Waiting") -> dict[str, Any]:
 def _headline(one: "Waiting", now_us: int) -> Text:
     state, text = one.state, Text()
     text.append(plain(state.recovery), "bold")
-    text.append(f"  {_asked(one.amount, state.remedy)}  ")
+    text.append(f"  {amount_of(one.amount, plain(state.remedy))}  ")
     text.append(f"for the {plain(in_words(state.to_role or ''))}  ")
     if state.question_us is not None:
         text.append("waits for the answer to a question", "cyan")
@@ -120,7 +120,7 @@ def _rows(one: "Waiting", alone: bool) -> Iterator[tuple[str, str | Text]]:
         told = Text.assemble(plain(reason.text), " ", (f"({reason.line}, {near(reason.where)})", "dim"))
         yield "" if number else "because", told
     if state.approver is not None:
-        agreed = _asked(Money(state.agreed_minor or 0, state.currency), state.agreed_remedy or state.remedy)
+        agreed = amount_of(Money(state.agreed_minor or 0, state.currency), plain(state.agreed_remedy or state.remedy))
         yield "agreed", plain(f"{state.approver} ({in_words(state.approver_role or '')}) to {agreed}; a second must")
     if one.evidence:
         yield "proof", plain(", ".join(map(in_words, one.evidence)))
@@ -168,14 +168,10 @@ def _text(text: str | None) -> str:
 
 
 def _before(state: "RecoveryState") -> str:
-    asked = _asked(Money(state.asked_minor, state.currency), state.remedy)
+    asked = amount_of(Money(state.asked_minor, state.currency), plain(state.remedy))
     why = f": {state.closed_reason}" if state.closed_reason else ""
     by = f" by {state.closed_by}" if state.closed_by else ""
     return f"{state.recovery}, {asked}, {state.status}{by}{why}"
-
-
-def _asked(amount: Money, remedy: str) -> str:
-    return f"{amount} {plain(in_words(remedy))}" if amount.minor else plain(in_words(remedy))
 
 
 def _fact(value: object) -> str:

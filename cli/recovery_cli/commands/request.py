@@ -11,7 +11,7 @@ from recovery_cli.documents import document, iso, receipt_document
 from recovery_cli.exits import FINE
 from recovery_cli.hosts import Fields, answer_lines, json_in, read_object, refuse_both
 from recovery_cli.options import assignment_option, given_words, joined_facts, json_option, listed, request_words
-from recovery_cli.render import in_words, note_lone_matcher, plain, print_json, show_decision
+from recovery_cli.render import amount_of, note_lone_matcher, plain, print_json, show_decision
 from recovery_engine import Diagnostic, InvalidRequest, RecordedDecision, RecoveryEngine, read_request
 
 EXAMPLE = '{"id": "...", "employee": "...", "case": "...", "role": "...", "amount": "18.50"}'
@@ -144,8 +144,7 @@ def _show(decision: RecordedDecision) -> None:
         click.echo("not in the log: an incomplete request writes nothing")
         return
     for before in decision.before:
-        what = f"{before.amount} {in_words(before.remedy)}" if before.amount.minor else in_words(before.remedy)
-        click.echo(plain(f"before: {before.recovery}, {what}, {before.status}"))
+        click.echo(plain(f"before: {before.recovery}, {amount_of(before.amount, before.remedy)}, {before.status}"))
     if _joined(decision):
         click.echo(f"the very same waits for an answer already, as {plain(decision.recovery or '')}: the two are one")
     again = ", as answered before" if decision.replayed else ""
