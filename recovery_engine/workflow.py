@@ -67,8 +67,6 @@ class Standing(Protocol):
     @property
     def approver(self) -> str | None: ...
     @property
-    def approver_role(self) -> str | None: ...
-    @property
     def on_behalf(self) -> str | None: ...
     @property
     def agreed_remedy(self) -> str | None: ...
@@ -316,6 +314,12 @@ def after_silence(policy: Policy, standing: Standing, able: Collection[str]) -> 
 def due_after(policy: Policy, role: str | None, at_us: int) -> int | None:
     """When the answer of a role is due, UTC microseconds; None where the policy gives it all the time it wants."""
     seconds = policy.escalation.answer_within.get(role or "")
+    return None if seconds is None else at_us + seconds * 1_000_000
+
+
+def hand_over_due(policy: Policy, at_us: int) -> int | None:
+    """When what was granted must be in the customer's hands, UTC microseconds; None where the policy does not say."""
+    seconds = policy.escalation.fulfil_within
     return None if seconds is None else at_us + seconds * 1_000_000
 
 

@@ -13,9 +13,9 @@ PERSONAL_FIELDS = ("answer", "contact", "name", "note", "question")
 """The texts that never stand in an entry themselves, sorted."""
 
 
-def kept_as(name: str, seq: int | None) -> str:
-    """What a text is kept under in ``recovery_personal``; one of a later step bears the seq of its entry too."""
-    return name if seq is None else f"{name}/{seq}"
+def kept_as(name: str, kind: str, seq: int) -> str:
+    """What a text of an entry is kept under in ``recovery_personal``; one of a later step bears its seq too."""
+    return name if kind == "decided" else f"{name}/{seq}"
 
 
 SALT_BYTES = 32

@@ -21,7 +21,7 @@ from recovery_engine.log.reading.filters import STATE, Filter, alike
 from recovery_engine.log.reading.queries import AuditRow, recoveries
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.tables import metadata
-from recovery_engine.log.writing.deciding import decided
+from recovery_engine.log.writing.deciding import carried_by, decided
 from recovery_engine.model import OWED, PolicyRef, Reason, Rung
 from recovery_engine.money import Money
 from recovery_engine.phrases import in_words, proof_in_words
@@ -259,20 +259,25 @@ class _Before(NamedTuple):
 
     def asked(self, entry: Entry) -> dict[str, Any]:
         """What is decided in an entry, as if whoever's authority it stands on asked for it."""
-        asked = dict(self.request)
         if entry["kind"] == "approved" and self.first is not None:
-            asked.pop("own_limit", None)
-            asked |= {name: self.first[name] for name in ("employee", "role", "own_limit") if name in self.first}
-            asked["evidence"] = sorted(self.proof)
-        return asked | {name: entry[name] for name in ("remedy", "amount") if name in entry}
+            return carried_by(
+                self.request,
+                employee=self.first["employee"],
+                role=self.first["role"],
+                own_limit=self.first.get("own_limit"),
+                proof=self.proof,
+                remedy=entry["remedy"],
+                amount=entry["amount"],
+            )
+        return dict(self.request) | {name: entry[name] for name in ("remedy", "amount") if name in entry}
 
 
 def _texts_of(entry: Entry, kept: Mapping[str, str] | None) -> dict[str, str | None]:
     """The personal texts of an entry; None for one that was erased. A later step keeps its own under its seq."""
     if kept is None:
         return {}
-    seq = None if entry["kind"] == "decided" else entry["seq"]
-    return {name: kept.get(kept_as(name, seq)) for name in sorted(entry.get("personal", ()))}
+    kind, seq = entry["kind"], entry["seq"]
+    return {name: kept.get(kept_as(name, kind, seq)) for name in sorted(entry.get("personal", ()))}
 
 
 def _figures(reason: Reason) -> tuple[str, str, int | None, int | None]:

@@ -307,8 +307,8 @@ class Fold:
     def _commit(self, entry: Entry, state: RecoveryState) -> None:
         for field, commitment in entry.get("personal", {}).items():
             committed = Committed(commitment, state.customer, entry["stream"], entry["seq"])
-            seq = None if entry["kind"] == "decided" else entry["seq"]
-            self.texts.put(f"{state.recovery}\0{kept_as(field, seq)}", committed)
+            kept = kept_as(field, entry["kind"], entry["seq"])
+            self.texts.put(f"{state.recovery}\0{kept}", committed)
 
     def commitments(self) -> Iterator[tuple[tuple[str, str], Committed]]:
         """Every commitment to a personal text, by recovery and field, in byte order."""

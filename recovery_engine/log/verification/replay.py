@@ -9,7 +9,7 @@ from recovery_engine.log.book import usage_of
 from recovery_engine.log.entry import SEMANTICS, Entry
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.verification.register import Register, Terms
-from recovery_engine.log.writing.deciding import verdict
+from recovery_engine.log.writing.deciding import carried_by, verdict
 from recovery_engine.model import FAULT, OWED, Decision
 from recovery_engine.policy.schema import Policy
 from recovery_engine.workflow import stopped_by, waived
@@ -69,15 +69,15 @@ class Replay:
             self.not_replayed += 1
             return None
         self.replayed += 1
-        fields = {
-            **{name: value for name, value in asked["request"].items() if name != "own_limit"},
-            **{name: entry[name] for name in ("remedy", "amount")},
-            "role": carried.role,
-            "employee": carried.employee,
-            "evidence": sorted({*asked["request"].get("evidence", ()), *carried.proof}),
-        }
-        if carried.own_limit is not None:
-            fields["own_limit"] = carried.own_limit
+        fields = carried_by(
+            asked["request"],
+            employee=carried.employee,
+            role=carried.role,
+            own_limit=carried.own_limit,
+            proof={*asked["request"].get("evidence", ()), *carried.proof},
+            remedy=entry["remedy"],
+            amount=entry["amount"],
+        )
         differs: str | None = None
         for decision in self._decisions({**asked, "usage": entry["usage"]}, terms, fields):
             if isinstance(decision, str):

@@ -18,8 +18,10 @@ from recovery_engine.workflow import (
     Delegation,
     after_silence,
     approval,
+    due_after,
     due_after_answer,
     first_asked,
+    hand_over_due,
     is_agreed,
     is_silent,
     require_answerer,
@@ -73,12 +75,12 @@ class Ruling:
             self.wrong("`occurred_on` is after the day of the request")
         case_rows = self._usage(entry, terms, seen)
         self._counts(entry, seen.state, case_rows, request["remedy"], request["amount"])
-        within = None
+        due_us = None
         if outcome == "escalate":
-            within = terms.policy.escalation.answer_within.get(entry.get("to", ""))
+            due_us = due_after(terms.policy, entry.get("to"), entry["at_us"])
         elif outcome == "approve":
-            within = terms.policy.escalation.fulfil_within
-        self._due(entry, within)
+            due_us = hand_over_due(terms.policy, entry["at_us"])
+        self._due(entry, due_us)
         if self._replay is not None and (differs := self._replay.decided(entry, terms)):
             self.wrong(differs)
 
@@ -97,9 +99,9 @@ class Ruling:
             return
         case_rows = self._usage(entry, terms, seen)
         self._counts(entry, state, case_rows, entry["remedy"], entry["amount"])
-        escalation = policy.escalation
+        at_us = entry["at_us"]
         self._due(
-            entry, escalation.fulfil_within if "counts" in entry else escalation.answer_within.get(entry["second"])
+            entry, hand_over_due(policy, at_us) if "counts" in entry else due_after(policy, entry["second"], at_us)
         )
         with self._allowed():
             require_approver(policy, state, Actor(entry["by"], entry["role"], entry.get("for")))
@@ -144,8 +146,8 @@ class Ruling:
                 require_requester(state, by)
         if kind == "amended" and not 0 < entry["amount"] < state.asked_minor:
             self.wrong("amended to more than was asked for")
-        if kind == "answered" and entry.get("due_us") != due_after_answer(policy, state, entry["at_us"]):
-            self.wrong("`due_us` is not what the policy gives")
+        if kind == "answered":
+            self._due(entry, due_after_answer(policy, state, entry["at_us"]))
 
     def _silence(self, entry: Entry, state: RecoveryState, terms: Terms, first: Entry | None) -> None:
         """What the clock did: only when nobody had answered in time, and only what the policy says then."""
@@ -161,7 +163,7 @@ class Ruling:
         if (silence.kind, silence.to) != (kind, entry.get("to")):
             self.wrong(f"silence gives `{silence.kind}`{f' to {silence.to}' if silence.to else ''}")
         if kind == "moved_up":
-            self._due(entry, policy.escalation.answer_within.get(entry["to"]))
+            self._due(entry, due_after(policy, entry["to"], entry["at_us"]))
             if entry["step"] != state.moves + 1:
                 self.wrong(f"`step` is {entry['step']}, and it must be {state.moves + 1}")
         elif kind == "lapsed" and entry["due_us"] != state.due_us:
@@ -182,8 +184,7 @@ class Ruling:
         if entry["bday"] != day:
             self.wrong(f"the business day is {entry['bday']}, and by its time it is {day}")
 
-    def _due(self, entry: Entry, within_s: int | None) -> None:
-        due_us = None if within_s is None else entry["at_us"] + within_s * 1_000_000
+    def _due(self, entry: Entry, due_us: int | None) -> None:
         if entry.get("due_us") != due_us:
             self.wrong("`due_us` is not what the policy gives")
 

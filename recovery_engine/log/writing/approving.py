@@ -1,7 +1,6 @@
 """Answering what somebody else asked for, decided afresh with the usage of this moment; and what silence does."""
 
-from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recovery_engine.errors import InvalidRequest, NotAllowed
 from recovery_engine.log.book import EVER, usage_of, usage_rows
@@ -9,7 +8,7 @@ from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry
 from recovery_engine.log.policies import InForce
 from recovery_engine.log.projection import RecoveryState, case_subject, implied_subjects
 from recovery_engine.log.requests import entry_own_limit, own_limit_from, request_from
-from recovery_engine.log.writing.deciding import budget_rows, counted_before, decided, verdict
+from recovery_engine.log.writing.deciding import budget_rows, carried_by, counts_of, decided, verdict
 from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.log.writing.later import (
     Done,
@@ -18,11 +17,14 @@ from recovery_engine.log.writing.later import (
     append_with_texts,
     as_known,
     day_at,
+    last_of,
     once_each,
+    proof_in,
     require_role,
+    step_fields,
     what_was_asked,
 )
-from recovery_engine.model import GOODWILL, Decision, OwnLimit
+from recovery_engine.model import Decision, OwnLimit
 from recovery_engine.policy.schema import Policy
 from recovery_engine.staff import Staff
 from recovery_engine.workflow import (
@@ -32,6 +34,7 @@ from recovery_engine.workflow import (
     approval,
     capped_minor,
     due_after,
+    hand_over_due,
     is_agreed,
     is_silent,
     require_approver,
@@ -117,7 +120,7 @@ class Approve(Later):
 
     def _agreement(self, group: Group) -> Entry:
         """The entry with which the first person agreed."""
-        return [one.entry for one in group.entries(self.recovery) if one.entry["kind"] in ("decided", "approved")][-1]
+        return last_of(group.entries(self.recovery), "decided", "approved").entry
 
     def _require_lent(self, group: Group, state: RecoveryState, weighed: _Weighed, given: Approval, at_us: int) -> None:
         """What was lent must cover it now, also where the first person agreed with it and this is the second one."""
@@ -182,9 +185,8 @@ class Approve(Later):
             "amount": given.amount_minor,
         }
         if second is None:
-            fields["counts"] = counts(state, day, given, usage["case"])
-            within = policy.escalation.fulfil_within
-            due_us = None if within is None else at_us + within * 1_000_000
+            fields["counts"] = counts_of(decision.request, day.isoformat(), usage["case"])
+            due_us = hand_over_due(policy, at_us)
         else:
             fields["second"] = second
             due_us = due_after(policy, second, at_us)
@@ -219,18 +221,16 @@ def weigh(
 
     What was lent counts for both, so that the larger of what both persons used up is what binds.
     """
-    asked = entries[0].entry["request"]
-    proof = {item for one in entries for item in one.entry.get("evidence", ())} | set(asked.get("evidence", ()))
-    fields: dict[str, Any] = {
-        **{name: value for name, value in asked.items() if name != "own_limit"},
-        "role": carrier.role,
-        "employee": carrier.employee,
-        "remedy": given.remedy,
-        "amount": given.amount_minor,
-        "evidence": sorted(proof),
-    }
-    if carrier.own_limit is not None:
-        fields["own_limit"] = entry_own_limit(carrier.own_limit)
+    own_limit = entry_own_limit(carrier.own_limit) if carrier.own_limit is not None else None
+    fields = carried_by(
+        entries[0].entry["request"],
+        employee=carrier.employee,
+        role=carrier.role,
+        own_limit=own_limit,
+        proof=proof_in(entries),
+        remedy=given.remedy,
+        amount=given.amount_minor,
+    )
     in_force = InForce(policy, *day_at(policy, state.site, at_us))
     request = request_from(policy, state.recovery, fields)
     case = group.book(case_subject(state.case_id, state.receipt), EVER)
@@ -238,19 +238,6 @@ def weigh(
     usage = {"case": usage_rows(case), "budgets": budget_rows(group, in_force, request, state.customer, people)}
     decision = decided(group.policies, in_force, request, usage_of(usage["case"], usage["budgets"]))
     return _Weighed(carrier, usage, decision)
-
-
-def counts(state: RecoveryState, day: date, given: Approval, case_rows: list[list[str | int]]) -> Entry:
-    """What a grant adds to each subject it touches."""
-    first = state.basis == GOODWILL and given.amount_minor > 0 and not counted_before(case_rows)
-    return {
-        "bday": day.isoformat(),
-        "remedy": given.remedy,
-        "basis": state.basis,
-        "currency": state.currency,
-        "amount": given.amount_minor,
-        "times": int(first),
-    }
 
 
 class Decline(OfWhoWasAsked):
@@ -318,13 +305,7 @@ class Silent:
         able = [role for role, *stops in entries[0].entry["rungs"] if not stops]
         silence = after_silence(policy, state, able)
         require_follows(silence.kind, state)
-        day, utc_offset_s = day_at(policy, state.site, at_us)
-        fields: Entry = {
-            "recovery": self.recovery,
-            "bday": day.isoformat(),
-            "utc_offset_s": utc_offset_s,
-            "of": what_was_asked(entries),
-        }
+        fields = step_fields(policy, state, at_us, what_was_asked(entries))
         self.id = f"~lapse/{self.recovery}"
         if silence.kind == "moved_up":
             self.id = f"~up/{self.recovery}/{state.moves + 1}"

@@ -1,6 +1,6 @@
 """Deciding with the log at hand: whose sums count, what an entry says of it, and making it again from the entry."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -18,6 +18,7 @@ from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, RecoveryReq
 from recovery_engine.money import format_minor
 from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import BudgetLine, Policy
+from recovery_engine.workflow import due_after, hand_over_due
 
 _STANDS = ("receipt", "customer")
 _OF_THE_CASE = (*_STANDS, "bill", "occurred_on", "category", "severity", "currency")
@@ -56,6 +57,35 @@ def _shown(name: str, value: Any, currency: str) -> str:
 def asked_for(fields: Entry) -> Entry:
     """What a request asks for, whoever asks."""
     return {name: value for name, value in fields.items() if name not in ("employee", "role", "own_limit", "note")}
+
+
+def carried_by(
+    request: Mapping[str, Any],
+    *,
+    employee: str,
+    role: str,
+    own_limit: dict[str, int] | None,
+    proof: Iterable[str],
+    remedy: str,
+    amount: int,
+) -> dict[str, Any]:
+    """The request of an entry as if whoever's authority an approval stands on had asked for what is approved."""
+    fields = {name: value for name, value in request.items() if name != "own_limit"}
+    fields |= {"employee": employee, "role": role, "remedy": remedy, "amount": amount, "evidence": sorted(proof)}
+    return fields if own_limit is None else {**fields, "own_limit": own_limit}
+
+
+def counts_of(request: RecoveryRequest, bday: str, case_rows: list[list[str | int]]) -> Entry:
+    """What the grant of a request adds to each subject it touches."""
+    first = request.basis == GOODWILL and request.amount.minor > 0 and not counted_before(case_rows)
+    return {
+        "bday": bday,
+        "remedy": request.remedy,
+        "basis": request.basis,
+        "currency": request.amount.currency,
+        "amount": request.amount.minor,
+        "times": int(first),
+    }
 
 
 def counted_before(case_rows: list[list[str | int]]) -> bool:
@@ -152,13 +182,9 @@ def stored_decision(policies: Policies, entry: Entry, request: RecoveryRequest) 
 
 def due_us(policy: Policy, decision: Decision, at_us: int) -> int | None:
     """When an answer, or what was granted, is due: UTC microseconds."""
-    escalation = policy.escalation
-    seconds = None
     if decision.outcome == Outcome.ESCALATE:
-        seconds = escalation.answer_within.get(decision.to or "")
-    elif decision.outcome == Outcome.APPROVE:
-        seconds = escalation.fulfil_within
-    return None if seconds is None else at_us + seconds * 1_000_000
+        return due_after(policy, decision.to, at_us)
+    return hand_over_due(policy, at_us) if decision.outcome == Outcome.APPROVE else None
 
 
 VERDICT = ("outcome", "to", "second", "because", "rungs", "matcher")

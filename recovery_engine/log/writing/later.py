@@ -50,9 +50,26 @@ def day_at(policy: Policy, site: str, at_us: int) -> tuple[date, int]:
     return business_day(at_us, utc_offset_s, policy.day_starts), utc_offset_s
 
 
+def last_of(entries: Iterable[Earlier], *kinds: str) -> Earlier:
+    """The last entry of some kinds."""
+    return [one for one in entries if one.entry["kind"] in kinds][-1]
+
+
 def what_was_asked(entries: Iterable[Earlier]) -> str:
     """The leaf of the entry that says what is asked for: the request, or the last that asks for less."""
-    return [one.receipt.leaf for one in entries if one.entry["kind"] in ("decided", "amended")][-1]
+    return last_of(entries, "decided", "amended").receipt.leaf
+
+
+def proof_in(entries: list[Earlier]) -> list[str]:
+    """The proof on file, sorted: what was given with the request, and with answers since."""
+    given = entries[0].entry["request"].get("evidence", ())
+    return sorted({*given, *[item for one in entries for item in one.entry.get("evidence", ())]})
+
+
+def step_fields(policy: Policy, state: RecoveryState, at_us: int, of: str) -> Entry:
+    """What the entry of every later step begins with; *of* is the leaf (hex) of what it answers."""
+    day, utc_offset_s = day_at(policy, state.site, at_us)
+    return {"recovery": state.recovery, "bday": day.isoformat(), "utc_offset_s": utc_offset_s, "of": of}
 
 
 def require_role(policy: Policy, role: str) -> None:
@@ -129,12 +146,8 @@ class Later:
         require_follows(self.kind, state)
         self.check(group, state, policy)
         at_us = group.clock(state.stream)
-        day, utc_offset_s = day_at(policy, state.site, at_us)
         fields = {
-            "recovery": self.recovery,
-            "bday": day.isoformat(),
-            "utc_offset_s": utc_offset_s,
-            "of": self.of(group, state),
+            **step_fields(policy, state, at_us, self.of(group, state)),
             **{name: value for name, value in self.content().items() if value is not None},
             **self.fields(group, state, policy, at_us),
         }
@@ -168,7 +181,7 @@ def append_with_texts(
     at_us: int,
     texts: Mapping[str, str],
 ) -> LogReceipt:
-    """Append a later step, its texts as commitments whose openings are kept where they can be erased."""
+    """Append an entry, its texts as commitments whose openings are kept where they can be erased."""
     salts = {name: group.random(32) for name in sorted(texts)}
     if texts:
         fields = {**fields, "personal": {name: commitment(salts[name], texts[name]) for name in salts}}
@@ -177,7 +190,8 @@ def append_with_texts(
     except ValueError as error:
         raise ill_formed(error) from None
     group.keep_personal(
-        (fields["recovery"], kept_as(name, receipt.seq), salts[name], normalize("NFC", texts[name])) for name in salts
+        (fields["recovery"], kept_as(name, kind, receipt.seq), salts[name], normalize("NFC", texts[name]))
+        for name in salts
     )
     return receipt
 
@@ -192,7 +206,7 @@ def says_the_same(group: Group, earlier: Earlier, texts: Mapping[str, str]) -> b
     if committed.keys() != texts.keys():
         return False
     for name, text in texts.items():
-        kept = (entry["recovery"], kept_as(name, receipt.seq))
+        kept = (entry["recovery"], kept_as(name, entry["kind"], receipt.seq))
         salts = [row[2] for row in group.rows.get("recovery_personal", ()) if row[:2] == kept]
         salts = salts or [row[0] for row in group.read(_SALTS, [kept[0]], [kept[1]])]
         if salts and not opens(committed[name], bytes(salts[0]), text):
@@ -294,7 +308,7 @@ class Ask(OfWhoWasAsked):
         """The id of the open question, where it is this one: the caller asks again, whose answer was lost."""
         if state is None or state.question_us is None:
             return None
-        last = [one for one in group.entries(self.recovery) if one.entry["kind"] == "asked"][-1]
+        last = last_of(group.entries(self.recovery), "asked")
         same = last.entry["by"] == self.by and self.is_same(last.entry) and says_the_same(group, last, self.texts)
         return str(last.entry["id"]) if same else None
 
@@ -321,10 +335,10 @@ class Answer(Later):
         wanted.ids.add(self.id)
 
     def of(self, group: Group, state: RecoveryState) -> str:
-        return [one.receipt.leaf for one in group.entries(self.recovery) if one.entry["kind"] == "asked"][-1]
+        return last_of(group.entries(self.recovery), "asked").receipt.leaf
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
-        asked = [one.entry for one in group.entries(self.recovery) if one.entry["kind"] == "asked"][-1]
+        asked = last_of(group.entries(self.recovery), "asked").entry
         if asked["by"] == (self.by or state.employee):
             raise NotAllowed(f"{asked['by']} asked; somebody else must answer", f"{state.employee} could")
 

@@ -7,7 +7,7 @@ from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.writing.deciding import stored_decision
 from recovery_engine.log.writing.group import Earlier, Group, Wanted
-from recovery_engine.log.writing.later import what_was_asked
+from recovery_engine.log.writing.later import proof_in, what_was_asked
 from recovery_engine.log.writing.recorded import Exchange, Promised, Waiting
 from recovery_engine.policy.schema import Policy
 from recovery_engine.workflow import Delegation, is_silent, promise
@@ -92,14 +92,13 @@ def _waiting(group: Group, state: RecoveryState) -> Waiting:
     texts = {str(name): str(text) for name, text in group.read(_TEXTS, [state.recovery])}
     alike = group.read(_ALIKE, [state.case_id], [state.receipt] if state.receipt else [])
     others = [other for other in group.states([str(name) for (name,) in alike]) if other.recovery != state.recovery]
-    evidence = {item for one in entries for item in one.entry.get("evidence", ())} | set(request.evidence)
     return Waiting(
         state,
         what_was_asked(entries),
         texts.get("note"),
         texts.get("name"),
         texts.get("contact"),
-        tuple(sorted(evidence)),
+        tuple(proof_in(entries)),
         dict(request.facts),
         stored_decision(group.policies, first, request).because,
         tuple(_exchanges(entries, texts)),
@@ -113,9 +112,9 @@ def _exchanges(entries: list[Earlier], texts: dict[str, str]) -> Iterator[Exchan
     open_one: Exchange | None = None
     for entry, receipt in entries:
         if entry["kind"] == "asked":
-            open_one = Exchange(entry["by"], entry["at_us"], texts.get(kept_as("question", receipt.seq)))
+            open_one = Exchange(entry["by"], entry["at_us"], texts.get(kept_as("question", "asked", receipt.seq)))
         elif entry["kind"] == "answered" and open_one is not None:
-            answer = texts.get(kept_as("answer", receipt.seq))
+            answer = texts.get(kept_as("answer", "answered", receipt.seq))
             yield open_one._replace(answered_by=entry["by"], answer=answer, evidence=tuple(entry.get("evidence", ())))
             open_one = None
     if open_one is not None:

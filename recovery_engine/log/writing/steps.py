@@ -6,12 +6,10 @@ A command runs inside the one transaction of its group; what it raises concerns 
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
-from unicodedata import normalize
 
 from recovery_engine.errors import IdempotencyConflict, InvalidRequest
 from recovery_engine.log.book import EVER, usage_of, usage_rows
 from recovery_engine.log.entry import ORGANISATION, SEMANTICS, Entry, stream_of
-from recovery_engine.log.personal import commitment
 from recovery_engine.log.projection import RecoveryState, case_subject, subjects_of
 from recovery_engine.log.requests import CASE_HAS_ANOTHER, entry_request, own_limit_from, personal_of
 from recovery_engine.log.writing.deciding import (
@@ -19,15 +17,15 @@ from recovery_engine.log.writing.deciding import (
     asked_for,
     budget_rows,
     budget_subject,
-    counted_before,
+    counts_of,
     decided,
     due_us,
     stored_decision,
     verdict,
 )
 from recovery_engine.log.writing.group import CaseRow, Earlier, Group, LogReceipt, Wanted
-from recovery_engine.log.writing.later import append_with_texts, day_at, ill_formed, what_was_asked
-from recovery_engine.model import GOODWILL, Decision, Outcome, RecoveryRequest
+from recovery_engine.log.writing.later import append_with_texts, step_fields, what_was_asked
+from recovery_engine.model import Decision, Outcome, RecoveryRequest
 from recovery_engine.policy.reading import problem
 from recovery_engine.staff import Staff
 
@@ -149,26 +147,11 @@ class Request:
         if due is not None:
             entry["due_us"] = due
         if decision.outcome == Outcome.APPROVE:
-            first = request.basis == GOODWILL and request.amount.minor > 0 and not counted_before(usage["case"])
-            entry["counts"] = {
-                "bday": entry["bday"],
-                "remedy": request.remedy,
-                "basis": request.basis,
-                "currency": policy.currency,
-                "amount": request.amount.minor,
-                "times": int(first),
-            }
+            entry["counts"] = counts_of(request, in_force.day.isoformat(), usage["case"])
         texts = personal_of(request)
-        salts = {name: group.random(32) for name in sorted(texts)}
-        if texts:
-            entry["personal"] = {name: commitment(salts[name], texts[name]) for name in salts}
-        try:
-            receipt = group.append(self.stream, "decided", request.id, request.employee, entry, at_us)
-        except ValueError as error:
-            raise ill_formed(error) from None
+        receipt = append_with_texts(group, self.stream, "decided", request.id, request.employee, entry, at_us, texts)
         if request.customer:
             group.link(request.customer)
-        group.keep_personal((request.id, name, salts[name], normalize("NFC", texts[name])) for name in salts)
         return Answered(decision, receipt, due, False, request.id, tuple(known))
 
     def _pending(self, group: Group, known: list[CaseRow], fields: Entry) -> RecoveryState | None:
@@ -184,14 +167,8 @@ class Request:
     def _join(self, group: Group, pending: RecoveryState, fields: Entry, at_us: int) -> Answered:
         """Put on record that it was asked for again; the answer to the first is the answer to this one too."""
         entries = group.entries(pending.recovery)
-        day, utc_offset_s = day_at(group.policies.by_digest[pending.policy], pending.site, at_us)
-        entry: Entry = {
-            "recovery": pending.recovery,
-            "bday": day.isoformat(),
-            "utc_offset_s": utc_offset_s,
-            "of": what_was_asked(entries),
-            "request": fields,
-        }
+        policy = group.policies.by_digest[pending.policy]
+        entry = {**step_fields(policy, pending, at_us, what_was_asked(entries)), "request": fields}
         entry |= {"to": pending.to_role} if pending.to_role is not None else {}
         entry |= {"due_us": pending.due_us} if pending.due_us is not None else {}
         request, texts = self.request, personal_of(self.request)
