@@ -263,7 +263,8 @@ class RecoveryEngine:
                 *amount_problems(amount),
             ]
         )
-        lent = next((one for one in self.delegations(by) if one.delegation == delegation), None) if delegation else None
+        lent = self.delegations(by) if delegation and self._staff is not None else ()
+        lenders = [one.by for one in lent if one.delegation == delegation]
         minor = None if amount is None else self._minor(amount, recovery)
         step = Approve(
             recovery,
@@ -274,7 +275,7 @@ class RecoveryEngine:
             delegation=delegation,
             note=note,
             request_id=id,
-            staff=self._known(by, lent and lent.by),
+            staff=self._known(by, *lenders),
         )
         return self._done("approved", self._store.run(step))
 

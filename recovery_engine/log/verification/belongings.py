@@ -68,7 +68,7 @@ class PostgresBelongings:
             named = ", ".join(what for (what,) in lost)
             cure = "take it off, upgrade, and put it on again"
             raise LogError(f"{self._place}: an upgrade would lose what was put on the tables: {named}", cure)
-        there = {name for (name,) in self._execute(_THERE, (list(_ANEW),)).fetchall()}
+        there = {name for (name,) in self._execute(THERE, (list(_ANEW),)).fetchall()}
         alike = (list(_ANEW), [name if name in there else _ALIKE for name in _ANEW])
         self._owners = self._written(_OWNERS, *alike)
         self._others = self._written(_GRANTS, *alike)
@@ -90,7 +90,7 @@ class PostgresBelongings:
 _OTHER_OWNERS = """
 SELECT current_user, pg_get_userbyid(c.relowner) FROM unnest(%s::text[]) AS name
   JOIN pg_class AS c ON c.oid = to_regclass(name) WHERE NOT pg_has_role(c.relowner, 'USAGE') ORDER BY name"""
-_THERE = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"
+THERE = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"
 _OWNERS = """
 SELECT format('ALTER TABLE %%I OWNER TO %%I', name, pg_get_userbyid(c.relowner))
   FROM unnest(%s::text[], %s::text[]) AS n(name, alike) JOIN pg_class AS c ON c.oid = to_regclass(alike)"""

@@ -21,7 +21,14 @@ from recovery_engine.log.writing.creation import place_of
 _AT_ONCE = 1_000
 
 # INVARIANT: in the order in which writers come to them, so that nobody waits for somebody who waits for us.
-_LOCKED = "recovery_subject_lock, recovery_stream, recovery_state, recovery_line, recovery_usage, recovery_delegation"
+IN_ORDER = (
+    "recovery_subject_lock",
+    "recovery_stream",
+    "recovery_state",
+    "recovery_line",
+    "recovery_usage",
+    "recovery_delegation",
+)
 
 
 def rebuild(database: str | Path, progress: Progress | None = None) -> Report:
@@ -50,7 +57,7 @@ def _rebuilt(connection: Any, name: str, progress: Progress | None) -> Report:
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if postgresql else "BEGIN IMMEDIATE")
     try:
         if postgresql:
-            connection.execute(f"LOCK TABLE {_LOCKED} IN EXCLUSIVE MODE")
+            connection.execute(f"LOCK TABLE {', '.join(IN_ORDER)} IN EXCLUSIVE MODE")
         snapshot = Snapshot(connection, postgresql)
         with closing(temporary_file()) as file:
             examined = examine(snapshot, file, True, progress)

@@ -9,8 +9,8 @@ from recovery_engine.errors import LogError, OutcomeUnknown, TamperedLog
 from recovery_engine.log.database import Unavailable
 from recovery_engine.log.opening import database_problems, schema_problem, schema_version, sqlite_path
 from recovery_engine.log.tables import PROJECTIONS, SCHEMA_VERSION, metadata, table_statements
-from recovery_engine.log.verification.belongings import Belongings, PostgresBelongings, SqliteBelongings
-from recovery_engine.log.verification.rebuild import insert, projections
+from recovery_engine.log.verification.belongings import THERE, Belongings, PostgresBelongings, SqliteBelongings
+from recovery_engine.log.verification.rebuild import IN_ORDER, insert, projections
 from recovery_engine.log.verification.shelf import temporary_file
 from recovery_engine.log.verification.snapshot import Progress, Snapshot
 from recovery_engine.log.verification.verify import Examined, examine
@@ -18,9 +18,6 @@ from recovery_engine.log.views import VIEWS, Dialect, view_statements
 from recovery_engine.log.writing.creation import place_of
 
 _LOCK_MS = 5_000
-
-# INVARIANT: in the order in which writers come to them, so that nobody waits for somebody who waits for us.
-_IN_ORDER = ("recovery_subject_lock", "recovery_stream", "recovery_state", "recovery_line", "recovery_usage")
 
 _OWNER = "run it as the owner of the tables `recovery_...`, who may also create tables there"
 _ROOM = "nothing was changed; make room for about as much as the log takes now, in `TMPDIR` too, and run it again"
@@ -121,13 +118,10 @@ def _lock(connection: Any) -> None:
         "SELECT set_config('search_path', quote_ident(nspname), true) FROM pg_class AS c "
         "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('recovery_schema')"
     )
-    there = {name for (name,) in connection.execute(_THERE, (sorted(metadata.tables),)).fetchall()}
-    ours = [*_IN_ORDER, *(name for name in PROJECTIONS if name not in _IN_ORDER)]
-    for names, mode in ((ours, "ACCESS EXCLUSIVE"), (sorted(metadata.tables.keys() - set(ours)), "EXCLUSIVE")):
+    there = {name for (name,) in connection.execute(THERE, (sorted(metadata.tables),)).fetchall()}
+    others = sorted(metadata.tables.keys() - set(IN_ORDER))
+    for names, mode in ((IN_ORDER, "ACCESS EXCLUSIVE"), (others, "EXCLUSIVE")):
         connection.execute(f"LOCK TABLE {', '.join(name for name in names if name in there)} IN {mode} MODE")
-
-
-_THERE = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"
 
 
 def _upgraded(

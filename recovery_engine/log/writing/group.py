@@ -121,7 +121,6 @@ class _Stream:
         self.frontier = frontier_from(bytes(frontier), self.size)
 
 
-_AT_ONCE = 500
 _STATE = f"SELECT {', '.join(RecoveryState._fields)} FROM recovery_state WHERE "
 _IDS = "SELECT request_id, body, leaf, root FROM recovery_log WHERE request_id IN (?*)"
 _CASE_COLUMNS = {"case": "case_id", "bill": "bill_minor"}
@@ -261,19 +260,9 @@ class Group:
             self._take_states(self.read(f"{_STATE}recovery IN (?*)", [recovery]))
         return self._states[recovery]
 
-    def states(self, recoveries: list[str]) -> list[RecoveryState]:
-        """Where each of them stands."""
-        found: list[RecoveryState] = []
-        for at in range(0, len(recoveries), _AT_ONCE):
-            found += [
-                RecoveryState(*row) for row in self.read(f"{_STATE}recovery IN (?*)", recoveries[at : at + _AT_ONCE])
-            ]
-        return found
-
-    def states_of_case(self, case: str) -> list[RecoveryState]:
-        """Where every recovery of a case stands, in the order they were asked for."""
-        rows = self.read(f"{_STATE}case_id IN (?*)", [case])
-        return sorted((RecoveryState(*row) for row in rows), key=lambda state: (state.at_us, state.stream, state.seq))
+    def states(self, which: str, *values: Any) -> list[RecoveryState]:
+        """Where the recoveries stand that fit a condition."""
+        return [RecoveryState(*row) for row in self.read(_STATE + which, *values)]
 
     def streams(self) -> list[str]:
         """Every stream that has an entry."""

@@ -50,7 +50,11 @@ class OfCase(_Look):
         self.case = case
 
     def run(self, group: Group) -> tuple[RecoveryState, ...]:
-        return tuple(group.states_of_case(self.case))
+        return tuple(sorted(group.states("case_id IN (?*)", [self.case]), key=_when_asked))
+
+
+def _when_asked(state: RecoveryState) -> tuple[int, str, int]:
+    return state.at_us, state.stream, state.seq
 
 
 class Streams(_Look):
@@ -60,9 +64,7 @@ class Streams(_Look):
         return group.streams()
 
 
-_PENDING = "SELECT recovery FROM recovery_state WHERE status = 'pending' ORDER BY recovery"
-_PROMISED = "SELECT recovery FROM recovery_state WHERE status IN (?*) ORDER BY recovery"
-_ALIKE = "SELECT recovery FROM recovery_state WHERE case_id IN (?*) OR receipt IN (?*)"
+_PENDING = "status = 'pending'"
 _TEXTS = "SELECT field, value FROM recovery_personal WHERE recovery IN (?*)"
 _NEVER = 2**63
 
@@ -74,8 +76,8 @@ class Queue(_Look):
         self.role, self.site, self.without, self.recovery = role, site, without, recovery
 
     def run(self, group: Group) -> tuple[Waiting, ...]:
-        names = [self.recovery] if self.recovery else [str(name) for (name,) in group.read(_PENDING)]
-        states = [state for state in group.states(names) if state.status == "pending" and self._fits(state)]
+        named = (" AND recovery IN (?*)", [self.recovery]) if self.recovery else ("",)
+        states = [state for state in group.states(_PENDING + named[0], *named[1:]) if self._fits(state)]
         states.sort(key=lambda state: (state.due_us or _NEVER, state.at_us, state.recovery))
         return tuple(_waiting(group, state) for state in states)
 
@@ -90,8 +92,9 @@ def _waiting(group: Group, state: RecoveryState) -> Waiting:
     policy = group.policies.by_digest[state.policy]
     request = request_from(policy, state.recovery, first["request"])
     texts = {str(name): str(text) for name, text in group.read(_TEXTS, [state.recovery])}
-    alike = group.read(_ALIKE, [state.case_id], [state.receipt] if state.receipt else [])
-    others = [other for other in group.states([str(name) for (name,) in alike]) if other.recovery != state.recovery]
+    receipts = [state.receipt] if state.receipt else []
+    alike = group.states("case_id IN (?*) OR receipt IN (?*)", [state.case_id], receipts)
+    others = [other for other in alike if other.recovery != state.recovery]
     return Waiting(
         state,
         what_was_asked(entries),
@@ -125,9 +128,8 @@ class SilentNow(_Look):
     """The recoveries whose answer is overdue, the oldest first."""
 
     def run(self, group: Group) -> list[str]:
-        names = [str(name) for (name,) in group.read(_PENDING)]
-        policies = group.policies.by_digest
-        late = [one for one in group.states(names) if is_silent(policies[one.policy], one, group.now_us)]
+        due, policies = group.states(f"{_PENDING} AND due_us <= ?", group.now_us), group.policies.by_digest
+        late = [one for one in due if is_silent(policies[one.policy], one, group.now_us)]
         return [one.recovery for one in sorted(late, key=lambda one: (one.due_us or 0, one.recovery))]
 
 
@@ -140,7 +142,7 @@ class Promises(_Look):
     def run(self, group: Group) -> tuple[Promised, ...]:
         statuses = sorted({_STATUS_OF[standing] for standing in self.standing})
         found = []
-        for state in group.states([str(name) for (name,) in group.read(_PROMISED, statuses)]):
+        for state in group.states("status IN (?*)", statuses):
             standing = promise(state.status, state.due_us, state.fulfilled_us, group.now_us)
             if standing in self.standing and self.site in (None, state.site):
                 found.append(Promised(state, standing or ""))
