@@ -44,6 +44,7 @@ from recovery_engine.policy.schema import (
     FourEyesLine,
     Line,
     OwedLine,
+    Policy,
     RequiresLine,
 )
 from recovery_engine.rules.fold import Ruling
@@ -54,7 +55,37 @@ DEFAULT_SENTENCES = {
     "escalated": "I have asked my {role}; you will have an answer within {within}, and need not explain it again.",
     "denied": "I cannot do that, and here is why: {say}",
     "incomplete": "I can go on as soon as I have {say}.",
+    "asked": "My {role} is looking into it and needs one more thing from me; you need not explain it again.",
+    "declined": "I am sorry: my {role} has looked into it and cannot agree to it.",
+    "lapsed": "I am sorry: I could not get an answer for you in time.",
+    "withdrawn": "We are not going on with this.",
+    "fulfilled": "It is done: {amount} as {remedy}.",
+    "voided": "We have taken {amount} as {remedy} back.",
 }
+_SENTENCE_OF = {Outcome.APPROVE: "approved", Outcome.ESCALATE: "escalated", Outcome.DENY: "denied"}
+_UNTIMED = "I have asked my {role}; you need not explain it again."
+
+
+def sentence(policy: Policy, what: str, role: str, asked: str | None, amount: Money, remedy: str, say: str) -> str:
+    """The policy's sentence for the customer, or the usual one, filled in; it never shows a limit.
+
+    *what* is ``approved``, ``escalated``, ``denied``, ``incomplete`` or a later step. *role* is as people say it;
+    *asked* is the role whose time to answer is told. What costs nothing is named without its amount.
+    """
+    within = policy.escalation.answer_within.get(asked or "")
+    template = policy.escalation.tell_customer.get(what)
+    if template is None:
+        template = _UNTIMED if what == "escalated" and within is None else DEFAULT_SENTENCES[what]
+        if not amount.minor:
+            template = template.replace("{amount} as ", "")
+    return template.format(
+        role=role,
+        within=duration(within) if within else "a short while",
+        amount=amount,
+        remedy=in_words(remedy),
+        say=say,
+    )
+
 
 _PER = {
     "employee": "one employee",
@@ -254,24 +285,11 @@ class Explainer:
 
     def tell_customer(self, decision: Decision) -> str:
         """The policy's sentence for this outcome, filled in; it never shows a limit."""
-        outcome, sentences = decision.outcome, self.decider.policy.escalation.tell_customer
-        name = {Outcome.APPROVE: "approved", Outcome.ESCALATE: "escalated", Outcome.DENY: "denied"}.get(
-            outcome, "incomplete"
-        )
-        within = self.decider.policy.escalation.answer_within.get(decision.to or "")
-        template = sentences.get(name, DEFAULT_SENTENCES[name])
-        if name not in sentences:
-            if name == "escalated" and within is None:
-                template = "I have asked my {role}; you need not explain it again."
-            if name == "approved" and not self.request.amount.minor:
-                template = "We are putting this right now: {remedy}."
-        return template.format(
-            role="colleague" if decision.to == self.request.role else in_words(decision.to or self.request.role),
-            within=duration(within) if within else "a short while",
-            amount=decision.amount,
-            remedy=in_words(self.request.remedy),
-            say=self._say(decision),
-        )
+        name = _SENTENCE_OF.get(decision.outcome, "incomplete")
+        to = decision.to or self.request.role
+        role = "colleague" if decision.to == self.request.role else in_words(to)
+        said = self._say(decision)
+        return sentence(self.decider.policy, name, role, decision.to, decision.amount, self.request.remedy, said)
 
     def _say(self, decision: Decision) -> str:
         if decision.outcome == Outcome.INCOMPLETE:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from recovery_engine.errors import NotAllowed
-from recovery_engine.explain import DEFAULT_SENTENCES
+from recovery_engine.explain import DEFAULT_SENTENCES, sentence
 from recovery_engine.model import GOODWILL, Decision, OwnLimit, Rung, Usage
 from recovery_engine.money import Money, format_minor
-from recovery_engine.phrases import duration, in_words, moment
+from recovery_engine.phrases import in_words, moment
 from recovery_engine.policy.schema import Policy
 
 STATUS_AFTER = {"approve": "granted", "escalate": "pending", "deny": "denied"}
@@ -414,34 +414,12 @@ def promise(status: str, due_us: int | None, fulfilled_us: int | None, now_us: i
 # --- what to say ------------------------------------------------------------------------------------------------------
 
 
-_SENTENCES = {
-    **DEFAULT_SENTENCES,
-    "escalated": "I have asked my {role}; you need not explain it again.",
-    "asked": "My {role} is looking into it and needs one more thing from me; you need not explain it again.",
-    "declined": "I am sorry: my {role} has looked into it and cannot agree to it.",
-    "lapsed": "I am sorry: I could not get an answer for you in time.",
-    "withdrawn": "We are not going on with this.",
-    "fulfilled": "It is done: {amount} as {remedy}.",
-    "voided": "We have taken {amount} as {remedy} back.",
-}
-
-
 def tell_customer(policy: Policy, what: str, role: str | None, amount: Money, remedy: str, say: str = "") -> str:
     """A sentence for the customer after a step, with whom it is with and by when; it never shows a limit.
 
     *what* is ``approved``, ``escalated``, ``denied``, or a later step. *say* is what the customer may be told of why.
     """
-    within = policy.escalation.answer_within.get(role or "")
-    template = policy.escalation.tell_customer.get(what)
-    if template is None:
-        template = (DEFAULT_SENTENCES if what == "escalated" and within else _SENTENCES)[what]
-        if not amount.minor:
-            template = template.replace("{amount} as ", "")
-    sentence = template.format(
-        role=in_words(role or "colleague"),
-        within=duration(within) if within else "a short while",
-        amount=amount,
-        remedy=in_words(remedy),
-        say=say or "our rules do not allow it.",
-    )
-    return f"{sentence} {say}" if say and "{say}" not in template else sentence
+    told = say or "our rules do not allow it."
+    said = sentence(policy, what, in_words(role or "colleague"), role, amount, remedy, told)
+    template = policy.escalation.tell_customer.get(what, DEFAULT_SENTENCES[what])
+    return f"{said} {say}" if say and "{say}" not in template else said
