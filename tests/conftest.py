@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from databases import Server, fresh_database, quick_place, shared_server
+from databases import Server, fresh_database, postgres_admin, quick_place, shared_server
 from engines import Clock, assert_whole, opened
 from proxy import Proxy
 
@@ -27,6 +28,21 @@ def postgres_url(postgres_server: Server) -> Iterator[str]:
     """The URL of an empty PostgreSQL database that is this test's alone."""
     with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture
+def places(postgres_server: Server) -> Iterator[Any]:
+    """Empty PostgreSQL databases, as schemas of one."""
+    numbers = count()
+    with fresh_database(postgres_server) as url:
+
+        def place(folder: str) -> str:
+            schema = f"life_{next(numbers)}"
+            with postgres_admin(url) as admin:
+                admin.execute(f"CREATE SCHEMA {schema}")
+            return f"{url}&options=-csearch_path%3D{schema}"
+
+        yield place
 
 
 @pytest.fixture

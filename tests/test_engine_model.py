@@ -6,7 +6,6 @@ the name of the test, so that lives that failed can be lived again.
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from itertools import count
 from pathlib import Path
@@ -14,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
-from databases import Server, fresh_database, postgres_admin
 from engines import DAY, HOUR, SECOND, START, Clock, ask, assert_whole, opened, rows
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -251,21 +249,6 @@ def live(place: Any, lives: int, commands: int, first: int) -> str:
 def test_an_engine_on_sqlite_lives_as_the_model_does(first: int, record_property: Any) -> None:
     lived = live(lambda folder: f"sqlite:///{folder}/recovery.db", 15 * SCALE, 40, first)
     record_property("the model", f"sqlite: {lived}, as the model says")
-
-
-@pytest.fixture
-def places(postgres_server: Server) -> Iterator[Any]:
-    """Empty PostgreSQL databases, as schemas of one."""
-    numbers = count()
-    with fresh_database(postgres_server) as url:
-
-        def place(folder: str) -> str:
-            schema = f"life_{next(numbers)}"
-            with postgres_admin(url) as admin:
-                admin.execute(f"CREATE SCHEMA {schema}")
-            return f"{url}&options=-csearch_path%3D{schema}"
-
-        yield place
 
 
 @SEEDED

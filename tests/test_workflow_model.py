@@ -6,7 +6,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
-from databases import Server, fresh_database, postgres_admin, quick_place
+from databases import quick_place
 from engines import DAY, HOUR, SECOND, Clock, ask, assert_whole, dollars, entries, opened, rows
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -284,21 +284,6 @@ def test_the_way_up_on_sqlite_is_that_of_the_model(record_property: Any) -> None
     SEEN.clear()
     live(lambda folder: f"sqlite:///{folder}/recovery.db", 12 * SCALE, 50)
     tell(record_property)
-
-
-@pytest.fixture
-def places(postgres_server: Server) -> Iterator[Any]:
-    """Empty PostgreSQL databases, as schemas of one."""
-    numbers = count()
-    with fresh_database(postgres_server) as url:
-
-        def place(folder: str) -> str:
-            schema = f"life_{next(numbers)}"
-            with postgres_admin(url) as admin:
-                admin.execute(f"CREATE SCHEMA {schema}")
-            return f"{url}&options=-csearch_path%3D{schema}"
-
-        yield place
 
 
 def test_the_way_up_on_postgresql_is_that_of_the_model(places: Any, record_property: Any) -> None:

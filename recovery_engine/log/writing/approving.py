@@ -78,9 +78,6 @@ class Approve(Later):
         self._weighed: _Weighed | None = None
         self._lenders_limit: OwnLimit | None = None
 
-    def content(self) -> Entry:
-        return {}
-
     def is_same(self, entry: Entry) -> bool:
         given = {"remedy": self.remedy, "amount": self.amount_minor}
         same = all(value is None or entry[name] == value for name, value in given.items())
