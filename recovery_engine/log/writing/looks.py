@@ -128,8 +128,8 @@ class SilentNow(_Look):
     """The recoveries whose answer is overdue, the oldest first."""
 
     def run(self, group: Group) -> list[str]:
-        due, policies = group.states(f"{_PENDING} AND due_us <= ?", group.now_us), group.policies.by_digest
-        late = [one for one in due if is_silent(policies[one.policy], one, group.now_us)]
+        policies = group.policies.by_digest
+        late = [one for one in group.states(_PENDING) if is_silent(policies[one.policy], one, group.now_us)]
         return [one.recovery for one in sorted(late, key=lambda one: (one.due_us or 0, one.recovery))]
 
 
