@@ -166,7 +166,7 @@ def test_who_no_longer_has_the_role_has_lent_nothing(log_url: str, clock: Clock)
         engine.delegate("d-1", by="mgr-3", to="lead-1", role="manager", until_us=clock.now_us + DAY)
         engine.request(ask("r-1", 300))
     demoted = Staff([replace(one, role="lead") if one.employee == "mgr-3" else one for one in PEOPLE])
-    with opened(log_url, clock=clock, staff=demoted) as engine:
-        with pytest.raises(NotAllowed, match="mgr-3 is lead, and lent manager"):
-            engine.approve("r-1", by="lead-1", delegation="d-1")
+    refused = pytest.raises(NotAllowed, match="mgr-3 is lead, and lent manager")
+    with opened(log_url, clock=clock, staff=demoted) as engine, refused:
+        engine.approve("r-1", by="lead-1", delegation="d-1")
     assert_whole(log_url)
