@@ -345,10 +345,14 @@ class Policy(Frozen):
 
     def with_owed(self, lines: tuple[OwedLine, ...], facts: dict[str, Fact]) -> "Policy":
         """The same policy with other owed lines and the facts they read; an intermediate with a digest of its own."""
-        merged = self.model_copy(update={"owed": lines, "facts": facts | self.facts})
+        return self.with_parts(owed=lines, facts=facts | self.facts)
+
+    def with_parts(self, **parts: Any) -> "Policy":
+        """The same policy with other parts, which are taken as they are; it has a digest of its own."""
+        other = self.model_copy(update=parts)
         for name in ("digest", "ref", "words", "by_id"):
-            merged.__dict__.pop(name, None)
-        return merged
+            other.__dict__.pop(name, None)
+        return other
 
     def with_own_cells(self, lines: tuple[AuthorityLine, ...], rank: int) -> "Policy":
         """The same policy, by the same digest, whose authority rows end with the cell of one person of a rank."""

@@ -5,7 +5,7 @@ are the same continue the same way, so that the diagram stays small where the nu
 cannot be, such as a refund larger than all remedies together, is left out where two dimensions show it.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from recovery_engine.rules.encoding import Word
@@ -30,6 +30,9 @@ Leaf = Hashable
 Ask = Callable[[tuple[Answer, ...], tuple[frozenset[int], ...]], Leaf]
 """From the answers of all policies, and the promises that speak of the request, to a leaf."""
 
+Settled = Callable[[Sequence[Standing]], bool]
+"""Whether nothing of interest can follow from these standings, one of each policy."""
+
 Box = dict[int, Test]
 """What requests have in common, by the place of a dimension; what is left out may be anything."""
 
@@ -51,10 +54,12 @@ MOST_NODES = 400_000
 class Diagram:
     """The diagram of a space for one question."""
 
-    def __init__(self, space: Space, ask: Ask, alike: bool = False, most: int = MOST_NODES) -> None:
-        """*alike*: requests are of no interest once all standings are the same. Raises TooLarge."""
-        self.space, self._ask, self._alike, self._most = space, ask, alike, most
+    def __init__(self, space: Space, ask: Ask, settled: Settled | None = None, most: int = MOST_NODES) -> None:
+        """Raises TooLarge."""
+        self.space, self._ask, self._settled, self._most = space, ask, settled, most
         self._readers = [Reader(space, number) for number in range(len(space.policies))]
+        how = [(policy.ladder, defaults) for policy, defaults in zip(space.policies, space.defaults, strict=True)]
+        self._alike = [how.index(one) for one in how]
         self._nodes: dict[Hashable, Node | Leaf] = {}
         self._coupled = _Coupled(space)
         self.role = next(place for place, dimension in enumerate(space.dimensions) if dimension.kind == ROLE)
@@ -62,7 +67,7 @@ class Diagram:
         self.root = self._from(tuple(reader.start() for reader in self._readers), -1, ())
 
     def _from(self, standings: tuple[Standing, ...], last: int, known: "Known") -> "Node | Leaf":
-        if self._alike and all(standing == standings[0] for standing in standings):
+        if self._settled is not None and self._settled(standings):
             return None
         ahead = {
             place
@@ -85,9 +90,7 @@ class Diagram:
             if not self._coupled.possible(known, place, label):
                 continue
             self.cells += 1
-            moved = tuple(
-                reader.step(standing, place, value) for reader, standing in zip(self._readers, standings, strict=True)
-            )
+            moved = self._moved(standings, place, value)
             if place == self.role:
                 answers = tuple(
                     reader.answer(standing, str(value)) for reader, standing in zip(self._readers, moved, strict=True)
@@ -101,6 +104,14 @@ class Diagram:
             if joined(labels) == self.space.domains[place]:
                 return lead
         return Node(place, tuple((joined(labels), lead) for lead, labels in leads.values()))
+
+    def _moved(self, standings: tuple[Standing, ...], place: int, value: Word | int) -> tuple[Standing, ...]:
+        """The standings a step further; where two are the same, they go the same way."""
+        gone: dict[tuple[int, Standing], Standing] = {}
+        for alike, standing in zip(self._alike, standings, strict=True):
+            if (alike, standing) not in gone:
+                gone[alike, standing] = self._readers[alike].step(standing, place, value)
+        return tuple(gone[one] for one in zip(self._alike, standings, strict=True))
 
     def _choices(self, place: int, standings: tuple[Standing, ...]) -> Iterator[tuple[Test, Word | int]]:
         """The values of a dimension that the policies tell apart here, and one of each."""
