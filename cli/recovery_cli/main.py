@@ -35,6 +35,7 @@ VERBS = {
     "staff": ("staff", "Look at a staff directory: who may act, and what they leave open."),
     "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
     "check": ("check", "Find every mistake in policies."),
+    "diff": ("diff", "Compare two policies over every possible request."),
     "test": ("test", "Run the tests that policies carry."),
     "policies": ("policies", "List the starter policies, or copy one to start from."),
     "schema": ("schema", "Print the JSON Schema of a policy, for editors."),
@@ -50,7 +51,7 @@ GROUPS = {
     "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
-    "Policies": ("check", "test", "policies", "schema", "staff"),
+    "Policies": ("check", "test", "diff", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }
 """The verbs as ``--help`` shows them."""

@@ -8,6 +8,7 @@ from recovery_engine.money import format_minor
 from recovery_engine.phrases import in_words, proof_in_words
 from recovery_engine.policy.schema import Policy
 from recovery_engine.rules.encoding import Word
+from recovery_engine.rules.readings import BOTH
 from recovery_engine.whatif.diagram import Box
 from recovery_engine.whatif.dimensions import (
     COST,
@@ -27,7 +28,7 @@ from recovery_engine.whatif.dimensions import (
 from recovery_engine.whatif.ranges import LARGEST, NOT_GIVEN, Ranges
 
 _WHOSE = {"employee": "the employee gives", "customer": "the customer gets", "site": "the site gives"}
-_OF = {GOODWILL: "", OWED: "owed ", "both": "goodwill and owed "}
+_COUNTED_AS = {GOODWILL: "", OWED: " as owed", BOTH: ", with what is owed,"}
 
 
 def box_in_words(space: Space, box: Box) -> tuple[str, ...]:
@@ -109,16 +110,16 @@ def _number(space: Space, name: str, label: Ranges) -> str:
     if not given:
         return f"no {in_words(name)} on file" if name == "bill" else f"{in_words(name)} is not given"
     amounts = _amounts(given, (lambda minor: format_minor(minor, policy.currency)) if is_money else str, 0)
+    named = "the bill" if name == "bill" else in_words(name)
     if amounts == "any amount":
-        return f"the {in_words(name)} is on file"
-    return f"the {in_words(name)} is {amounts}{' or not on file' if NOT_GIVEN in label else ''}"
+        return f"{named} is on file"
+    return f"{named} is {amounts}{' or not on file' if NOT_GIVEN in label else ''}"
 
 
 def _counted(sum_: Dimension) -> str:
     remedies, basis = [in_words(str(word)) for word in sum_.key[2]], str(sum_.key[3])  # type: ignore[attr-defined]
-    return (
-        f"{_OF[basis]}{_joined(remedies, 'and')} of the case" if remedies else f"all {_OF[basis]}remedies of the case"
-    )
+    counted = f"{_joined(remedies, 'and')} on the case" if remedies else "the whole case"
+    return counted + _COUNTED_AS[basis]
 
 
 def _come(sum_: Dimension) -> str:

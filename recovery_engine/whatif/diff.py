@@ -48,14 +48,15 @@ class Change(NamedTuple):
 class Edit(NamedTuple):
     """A line that differs: it was added, removed or changed. ``silent``: that changes no decision.
 
-    ``masked_by``: the lines that keep it from changing more; without any one of them it would.
+    ``masked_by``: the lines that keep it from changing more; without any one of them it would. Where many lines differ,
+    they are looked for only where an edit is silent: None says that nobody has looked.
     """
 
     line: str
     section: str
     kind: str
     silent: bool
-    masked_by: tuple[str, ...] = ()
+    masked_by: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,19 @@ def diff_policies(before: Policy, after: Policy, most: int = MOST_BOXES) -> Poli
             continue
         complete, cells = complete and found.complete, cells + found.cells
         changes += [_change(shared, region) for region in found.found]
-    changes.sort(key=lambda change: ((WIDER, NARROWER, SIDEWAYS).index(change.direction), not change.fresh))
+    changes.sort(key=_most_telling_first)
     edits = _Edits(before, after, changing=bool(changes)).all()
     only = [sorted(_listed(one) - _listed(other)) for one, other in ((before, after), (after, before))]
     settings = tuple(name for name in _SETTINGS if getattr(before, name) != getattr(after, name))
     return PolicyDiff(
         before.ref, after.ref, tuple(changes), edits, settings, tuple(only[0]), tuple(only[1]), complete, cells
     )
+
+
+def _most_telling_first(change: Change) -> tuple[object, ...]:
+    outcomes = [list(Outcome).index(decision.outcome) for decision in (change.after, change.before)]
+    asked = [str(decision.to) for decision in (change.before, change.after)]
+    return (WIDER, NARROWER, SIDEWAYS).index(change.direction), outcomes, asked, not change.fresh, len(change.where)
 
 
 _LABELS = ("policy", "version", "effective", "owner", "source", "promises", "tests")
@@ -221,6 +228,10 @@ def _listed(policy: Policy) -> set[str]:
 # --- edits ------------------------------------------------------------------------------------------------------------
 
 
+_MOST_PAIRS = 40
+"""Of lines that differ, and limits that may mask them."""
+
+
 class _Edits:
     """Line by line, what the second policy changes, and what keeps it from changing more."""
 
@@ -228,18 +239,25 @@ class _Edits:
         self._before, self._after, self._changing = before, after, changing
 
     def all(self) -> tuple[Edit, ...]:
-        return tuple(edit for section in SECTIONS for edit in self._of(section))
+        differing = [(section, *one) for section in SECTIONS for one in self._differing(section)]
+        limits = len(self._after.ceilings) + len(self._after.budgets)
+        return tuple(self._edit(*one, look=len(differing) * limits <= _MOST_PAIRS) for one in differing)
 
-    def _of(self, section: str) -> Iterator[Edit]:
+    def _differing(self, section: str) -> Iterator[tuple[str, str, Line | None]]:
+        """The id of each line that differs, how it does, and the line as it was."""
         then = {line.id: line for line in getattr(self._before, section)}
         now = {line.id: line for line in getattr(self._after, section)}
         for name in dict.fromkeys((*then, *now)):
             if name in then and name in now and _decides(then[name]) == _decides(now[name]):
                 continue
             kind = "removed" if name not in now else "changed" if name in then else "added"
-            undone = self._undone(section, name, then.get(name))
-            silent = not self._changing or self._same(undone, self._after)
-            yield Edit(name, section, kind, silent, tuple(self._masks(undone, name, silent)))
+            yield name, kind, then.get(name)
+
+    def _edit(self, section: str, name: str, kind: str, line: Line | None, look: bool) -> Edit:
+        undone = self._undone(section, name, line)
+        silent = not self._changing or self._same(undone, self._after)
+        masks = tuple(self._masks(undone, name, silent)) if silent or look else None
+        return Edit(name, section, kind, silent, masks)
 
     def _undone(self, section: str, name: str, line: Line | None) -> Policy:
         """The second policy with one line as the first has it."""
