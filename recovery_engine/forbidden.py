@@ -1,9 +1,10 @@
 """What no text may hold: card numbers, their security codes, PINs. Found before anything is written.
 
 A card number is 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1), in any decimal digits of Unicode, grouped in
-any way, whatever stands around it. One number in ten passes by chance: an order number, EAN or airline ticket of that
-length may be refused too, and an IMEI always is. Letters do not help such a number; fewer than 13 digits do, or a comma
-or colon among them. What is certainly no card is let through: UUIDs, hashes, dates and times, padding with zeros.
+any way, whatever stands around it; over several lines, in groups of four digits or more, or of which each has a line of
+its own. One number in ten passes by chance: an order number, EAN or airline ticket of that length may be refused too,
+and an IMEI always is. Letters do not help such a number; fewer than 13 digits do, or a comma or colon among them. What
+is certainly no card is let through: UUIDs, hashes, dates and times, padding with zeros.
 """
 
 import re
@@ -44,7 +45,8 @@ _OTHER_DIGIT = re.compile(r"[^\D0-9]")
 _SHORTEST, _LONGEST = 13, 19
 
 # What people put between the groups of a number: one or two spaces, a dash with or without spaces, a dot, a slash, ...
-# A line break, ` / `, a comma or a colon stands between two numbers: two telephone numbers are not one card.
+# ` / `, a comma or a colon stands between two numbers: two telephone numbers are not one card. So does a line end, or
+# many spaces, unless the groups are those of a card.
 _SPACE = " \t\u1680"  # every other space of Unicode is one of these by now
 _DASH = (
     "-\u2010-\u2015\u2043\u2212\u2e17\u2e1a\u2e3a\u2e3b\u2e40\u2e5d"
@@ -53,8 +55,10 @@ _DASH = (
 _JOIN = "._|/\\\\\u00b7\u2022\u2027\u2044\u2215\u2219\u22c5\u30fb"
 _UNSEEN = "\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
 _GAP = f"[{_UNSEEN}]{{0,3}}(?:[{_SPACE}]?[{_DASH}][{_SPACE}]?|[{_SPACE}]{{1,2}}|[{_JOIN}])?[{_UNSEEN}]{{0,3}}"
-_STRETCH = re.compile(f"[0-9](?:{_GAP}[0-9]){{{_SHORTEST - 1},}}")
+_ANY_GAP = f"[{_UNSEEN}]{{0,3}}(?:\\s*+[{_DASH}]?\\s*+|[{_JOIN}])[{_UNSEEN}]{{0,3}}"
+_STRETCH = re.compile(f"[0-9](?:{_ANY_GAP}[0-9]){{{_SHORTEST - 1},}}")
 
+_LINE_END = re.compile(f"(?<=[0-9])(?!{_GAP}[0-9])[^0-9]+")  # in a stretch
 _GROUP = re.compile("[0-9]+")
 
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
@@ -98,17 +102,27 @@ def _set_apart(found: re.Match[str]) -> str:
 
 
 def _candidates(plain: str) -> Iterator[str]:
-    """The digits of every sequence of neighbouring groups that is as long as a card number."""
+    """The digits of every sequence of neighbouring groups that may be a card number."""
     for stretch in _STRETCH.finditer(plain):
-        groups = _GROUP.findall(stretch[0])
-        for first in range(len(groups)):
-            digits = ""
-            for group in groups[first : first + _LONGEST]:
-                digits += group
-                if len(digits) > _LONGEST:
-                    break
-                if len(digits) >= _SHORTEST:
-                    yield digits
+        lines = [_GROUP.findall(line) for line in _LINE_END.split(stretch[0])]
+        for line in lines:
+            yield from _neighbours(line)
+        if len(lines) > 1:
+            yield from _neighbours(
+                [group if len(group) >= 4 or line == [group] else "" for line in lines for group in line]
+            )
+
+
+def _neighbours(groups: list[str]) -> Iterator[str]:
+    """The digits of every sequence of groups that is as long as a card number; an empty one parts those around it."""
+    for first in range(len(groups)):
+        digits = ""
+        for group in groups[first : first + _LONGEST]:
+            digits += group
+            if not group or len(digits) > _LONGEST:
+                break
+            if len(digits) >= _SHORTEST:
+                yield digits
 
 
 def _is_card(digits: str) -> bool:

@@ -163,6 +163,46 @@ def test_every_dash_and_every_space_of_unicode_may_stand_between_groups(category
         assert forbidden(grouped("4111111111111111", (4, 4, 4, 4), sign)) == CARD_NUMBER, hex(ord(sign))
 
 
+LINE_ENDS = [
+    "\n",
+    "\r\n",
+    "\r",
+    "\n\n",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\x0b",
+    "\x0c",
+    " \n\t",
+    "\n-",
+    "   ",
+    " " * 40,
+    "\u00a0" * 3,
+]
+
+
+@pytest.mark.parametrize("between", LINE_ENDS)
+def test_a_card_number_over_several_lines_is_found(between: str) -> None:
+    for number in ("4111111111111111", "378282246310005"):
+        for sizes in ((4, 4, 4), (4, 6), (8,), (2,) * 8, (1,) * 15):
+            assert forbidden(grouped(number, sizes, between)) == CARD_NUMBER, (number, sizes)
+    first, second = "4111 1111", "1111-1111"
+    for before, after in (
+        ("card ", " 12/29"),
+        ("7 ", " 64.00"),
+        ("paid\n12.50\n", "\nthanks"),
+        ("312 555 0142\n", "\n12"),
+    ):
+        assert forbidden(f"{before}{first}{between}{second}{after}") == CARD_NUMBER
+
+
+def test_white_space_of_every_kind_is_seen_through() -> None:
+    signs = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace()]
+    assert len(signs) > 25
+    for sign in signs:
+        assert forbidden(grouped("4111111111111111", (4, 4, 4), sign)) == CARD_NUMBER, hex(ord(sign))
+
+
 @often
 @given(card_numbers(), st.integers(0, 12), st.integers(1, 9))
 def test_a_number_with_one_wrong_digit_is_no_card(number: str, at: int, by: int) -> None:
@@ -340,8 +380,19 @@ def test_ordinary_notes_are_not_refused(note: str) -> None:
 def test_two_telephone_numbers_are_not_one_card() -> None:
     chance = random.Random(1)
     phones = [f"312 555 {chance.randrange(10000):04}" for _ in range(500)]
-    for between in (" / ", "\n", ", ", "; ", " or "):
+    for between in (" / ", "\n", "    ", ", ", "; ", " or "):
         assert not any(forbidden(between.join(pair)) for pair in pairwise(phones))
+
+
+def test_lists_of_short_numbers_are_not_one_card() -> None:
+    chance = random.Random(2)
+    for size in (20, 500):
+        phones = [f"030 {chance.randrange(10**6):06}" for _ in range(size)]
+        prices = [f"{number} x {chance.randrange(100)}.{chance.randrange(100):02}" for number in range(size)]
+        days = [f"2026-11-{chance.randrange(10, 31)} 10:30" for _ in range(size)]
+        rooms = [f"{chance.randrange(1000)}, {chance.randrange(1000)}" for _ in range(size)]
+        for lines in (phones, prices, days, rooms):
+            assert forbidden("\n".join(lines)) is None
 
 
 # --- codes ---
