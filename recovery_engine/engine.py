@@ -58,7 +58,7 @@ from recovery_engine.log.writing.store import Clock, Store
 from recovery_engine.model import NO_USAGE, Alternative, Decision, RecoveryRequest
 from recovery_engine.money import Money
 from recovery_engine.policy.library import read_policies, read_staff_file
-from recovery_engine.policy.reading import ILL_TYPED, MISSING, UNKNOWN_WORD, problem, problems_of
+from recovery_engine.policy.reading import ILL_TYPED, UNKNOWN_WORD, problem, problems_of
 from recovery_engine.policy.schema import Policy
 from recovery_engine.staff import Staff
 from recovery_engine.version import __version__
@@ -219,7 +219,7 @@ class RecoveryEngine:
 
         The same again gets the same answer. Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
         """
-        refuse(command_problems(recovery=recovery, reference=reference, by=by, id=id))
+        refuse(command_problems({"recovery": recovery}, reference=reference, by=by, id=id))
         return self._done("fulfilled", self._store.run(Fulfil(recovery, reference, by, id)))
 
     def void(self, recovery: str, reason: str, *, by: str, id: str | None = None) -> Recorded:
@@ -227,9 +227,7 @@ class RecoveryEngine:
 
         Raises as ``fulfil`` does.
         """
-        given: str | None = by
-        missing = [] if given else [problem(MISSING, "by", "nobody takes it back", "say who does")]
-        refuse([*missing, *command_problems(recovery=recovery, by=given or None, id=id), *reason_problems(reason)])
+        refuse(command_problems({"recovery": recovery, "by": by}, id=id), reason_problems(reason))
         return self._done("voided", self._store.run(Void(recovery, reason, by, id)))
 
     # --- the way up ---
@@ -256,12 +254,10 @@ class RecoveryEngine:
         Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError.
         """
         refuse(
-            [
-                *command_problems(recovery=recovery, by=by, delegation=delegation, id=id),
-                *text_problems("note", note),
-                *(() if remedy is None else word_problems("remedy", remedy)),
-                *amount_problems(amount),
-            ]
+            command_problems({"recovery": recovery, "by": by}, delegation=delegation, id=id),
+            text_problems("note", note),
+            () if remedy is None else word_problems("remedy", remedy),
+            amount_problems(amount),
         )
         lent = self.delegations(by) if delegation and self._staff is not None else ()
         lenders = [one.by for one in lent if one.delegation == delegation]
@@ -286,9 +282,8 @@ class RecoveryEngine:
 
         Raises as ``approve`` does.
         """
-        refuse(
-            [*command_problems(recovery=recovery, by=by, id=id), *reason_problems(reason), *text_problems("say", say)]
-        )
+        found = command_problems({"recovery": recovery, "by": by}, id=id)
+        refuse(found, reason_problems(reason), text_problems("say", say))
         step = Decline(recovery, reason, Actor(by, role), id, self._known(by))
         return self._done("declined", self._store.run(step), say or "")
 
@@ -296,7 +291,7 @@ class RecoveryEngine:
         """Somebody who was asked has a question first; meanwhile the clock of silence stands still, unless the policy
         says otherwise (``on_question: run``). Raises as ``approve`` does.
         """
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(question, "question")])
+        refuse(command_problems({"recovery": recovery, "by": by}, id=id), reason_problems(question, "question"))
         return self._done("asked", self._store.run(Ask(recovery, question, Actor(by, role), id, self._known(by))))
 
     def answer(
@@ -311,19 +306,19 @@ class RecoveryEngine:
         """Answer the question, perhaps with more proof. *by* left out: who asked for it. Raises as ``approve`` does."""
         given = (evidence,) if isinstance(evidence, str) else tuple(evidence)
         found = [problem for item in given for problem in text_problems("evidence", item)]
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *reason_problems(answer, "answer"), *found])
+        refuse(command_problems({"recovery": recovery}, by=by, id=id), reason_problems(answer, "answer"), found)
         return self._done("answered", self._store.run(Answer(recovery, answer, given, by, id)))
 
     def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
         """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *amount_problems(amount, needed=True)])
+        refuse(command_problems({"recovery": recovery}, by=by, id=id), amount_problems(amount, needed=True))
         return self._done("amended", self._store.run(Amend(recovery, self._minor(amount, recovery), by, id)))
 
     def withdraw(
         self, recovery: str, reason: str | None = None, *, by: str | None = None, id: str | None = None
     ) -> Recorded:
         """The requester takes back what is pending. Raises as ``approve`` does."""
-        refuse([*command_problems(recovery=recovery, by=by, id=id), *(reason_problems(reason) if reason else ())])
+        refuse(command_problems({"recovery": recovery}, by=by, id=id), reason_problems(reason) if reason else ())
         return self._done("withdrawn", self._store.run(Withdraw(recovery, reason, by, id)))
 
     def tick(self) -> Ticked:
@@ -386,7 +381,9 @@ class RecoveryEngine:
             *word_problems("remedy", *remedies),
             *[one for site in sites for one in reference_problems("site", site)],
         ]
-        refuse([*command_problems(id=id, by=by, to=to), *amount_problems(cap), *word_problems("role", role), *found])
+        refuse(
+            command_problems({"id": id, "by": by, "to": to}), amount_problems(cap), word_problems("role", role), found
+        )
         step = Delegate(
             id,
             by=by,
@@ -403,7 +400,7 @@ class RecoveryEngine:
 
     def revoke(self, delegation: str, *, by: str, id: str | None = None) -> RecordedDelegation:
         """Take lent authority back; what was approved with it stands. Raises as ``delegate`` does."""
-        refuse(command_problems(delegation=delegation, by=by, id=id))
+        refuse(command_problems({"delegation": delegation, "by": by}, id=id))
         return RecordedDelegation(*self._store.run(Revoke(delegation, by, id)))
 
     def delegations(self, person: str | None = None, *, all_of_them: bool = False) -> tuple[Delegation, ...]:
@@ -442,12 +439,12 @@ class RecoveryEngine:
         The entries stay, under a token that nobody can resolve any more. Raises NotAllowed where nobody is known by
         that reference.
         """
-        refuse([*command_problems(customer=customer, by=by), *reason_problems(ground, "ground")])
+        refuse(command_problems({"customer": customer}, by=by), reason_problems(ground, "ground"))
         return self._store.run(Forget(customer, ground, by))
 
     def accept_clock(self, *, by: str | None = None) -> list[LogReceipt]:
         """Say that the clock is right, although it stands far from the last entries; one `clock_set` in each stream."""
-        refuse(command_problems(by=by))
+        refuse(command_problems({}, by=by))
         receipts = [self._store.run(AcceptClock(stream, by)) for stream in self._look(Streams())]
         return [receipt for receipt in receipts if receipt is not None]
 
@@ -456,7 +453,7 @@ class RecoveryEngine:
 
         One `reopened`, with the lost size and root, in each stream concerned.
         """
-        refuse(command_problems(by=by))
+        refuse(command_problems({}, by=by))
         lost = lost_from(self._database, anchors)
         return [self._store.run(Reopen(one, by)) for one in lost]
 

@@ -171,8 +171,6 @@ def require_requester(standing: Standing, employee: str) -> None:
 
 
 def _require_another(standing: Standing, actor: Actor) -> None:
-    if not actor.employee:
-        raise NotAllowed("nobody is named who answers", "say who does")
     for person, what in ((standing.employee, "asked for it"), (standing.approver, "agreed to it already")):
         if person is not None and person in (actor.employee, actor.on_behalf):
             raise NotAllowed(f"{person} {what}: `{standing.recovery}` needs another person", "ask somebody else")

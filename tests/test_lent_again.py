@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
-from engines import ask, dollars, opened
+from engines import ask, dollars, entries, opened
 from way_up import CARD, FOUR_EYES, LEAD, lend, refused, shop
 
 from recovery_engine import InvalidRequest
 from recovery_engine.log.verification.verify import verify
-from recovery_engine.log.writing.approving import Approve
+from recovery_engine.log.writing.approving import Approve, Decline
+from recovery_engine.log.writing.later import Ask
+from recovery_engine.workflow import Actor
 
 
 def test_what_was_lent_is_looked_at_again_when_the_second_person_agrees(log_url: str) -> None:
@@ -73,10 +75,50 @@ def test_whoever_asked_for_the_very_same_does_not_approve_it(log_url: str) -> No
         assert engine.approve("r1", **LEAD).state.status == "granted"
 
 
-def test_a_step_of_nobody_is_not_taken_for_the_requester_s(log_url: str) -> None:
-    nobody: dict[str, Any] = {"by": None, "role": "manager", "id": "k-1"}
+@pytest.mark.parametrize("by", [None, "", 5, ["lead-1"]])
+@pytest.mark.parametrize("id", [None, "k-1"])
+def test_a_step_of_nobody_is_refused_before_anything_else(log_url: str, by: Any, id: str | None) -> None:
     with shop(log_url, FOUR_EYES) as (engine, _):
         engine.request(ask("r1", 150))
-        assert "nobody is named" in refused(engine.approve, "r1", **nobody)
-        assert "nobody is named" in refused(engine.decline, "r1", "no", **nobody)
-        assert "nobody is named" in refused(engine.ask, "r1", "why", **nobody)
+        lend(engine)
+        until_us, before = engine.delegations()[0].until_us, entries(log_url)
+        for step in (
+            lambda **one: engine.approve("r1", role="manager", id=id, **one),
+            lambda **one: engine.decline("r1", "no", role="manager", id=id, **one),
+            lambda **one: engine.ask("r1", "why", role="manager", id=id, **one),
+            lambda **one: engine.void("r1", "no", id=id, **one),
+            lambda **one: engine.revoke("d1", id=id, **one),
+            lambda **one: engine.delegate(id or "d2", to="lead-2", role="manager", until_us=until_us, **one),
+        ):
+            with pytest.raises(InvalidRequest) as found:
+                step(by=by)
+            (problem,) = found.value.diagnostics
+            assert problem.where == "by"
+            assert by or problem.message == "nobody is named"
+        assert entries(log_url) == before
+
+
+def test_what_a_step_is_about_is_named(log_url: str) -> None:
+    nothing: Any = None
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        for step in (
+            engine.fulfil,
+            engine.withdraw,
+            lambda it: engine.answer(it, "so"),
+            lambda it: engine.amend(it, it),
+        ):
+            with pytest.raises(InvalidRequest, match="no recovery"):
+                step(nothing)
+        with pytest.raises(InvalidRequest) as found:
+            engine.delegate(nothing, by=nothing, to=nothing, role=nothing, until_us=0)
+        assert [problem.where for problem in found.value.diagnostics] == ["id", "by", "to", "role"]
+
+
+def test_an_approver_s_step_is_never_signed_by_the_requester(log_url: str) -> None:
+    nobody: Any = Actor("", "manager")
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150))
+        state = engine.recovery("r1")
+        assert state is not None
+        assert Approve("r1", nobody).signs(state) == Decline("r1", "no", nobody, None).signs(state) == ""
+        assert Ask("r1", "why", nobody, None).signs(state) == ""

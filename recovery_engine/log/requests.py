@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from itertools import chain
 from typing import Any
 from unicodedata import is_normalized
 
@@ -114,16 +115,21 @@ def text_problems(name: str, value: object) -> Iterator[Diagnostic]:
             yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
 
 
-def refuse(found: Iterable[Diagnostic]) -> None:
+def refuse(*found: Iterable[Diagnostic]) -> None:
     """Raises InvalidRequest where there is anything to refuse."""
-    problems = list(found)
-    if problems:
+    if problems := list(chain.from_iterable(found)):
         raise InvalidRequest(problems)
 
 
-def command_problems(**references: str | None) -> Iterator[Diagnostic]:
-    """What is wrong with the ids and references of a command."""
-    for name, value in references.items():
+def command_problems(needed: Mapping[str, object], **others: object) -> Iterator[Diagnostic]:
+    """What is wrong with the ids and references of a command: those that are *needed*, and *others* if given."""
+    for name, value in needed.items():
+        if value is None or value == "":
+            nobody = name == "by"
+            yield problem(MISSING, name, "nobody is named" if nobody else f"no {name}", f"give one: {_REFERENCE_CURE}")
+        else:
+            yield from reference_problems(name, value)
+    for name, value in others.items():
         if value is not None:
             yield from reference_problems(name, value)
 

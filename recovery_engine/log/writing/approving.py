@@ -12,7 +12,6 @@ from recovery_engine.log.writing.deciding import budget_rows, carried_by, counts
 from recovery_engine.log.writing.group import Earlier, Group, LogReceipt, Wanted
 from recovery_engine.log.writing.later import (
     Done,
-    Later,
     OfWhoWasAsked,
     append_with_texts,
     as_known,
@@ -53,7 +52,7 @@ class _Weighed(NamedTuple):
     decision: Decision
 
 
-class Approve(Later):
+class Approve(OfWhoWasAsked):
     """Somebody with authority for the whole case agrees: to all of it, to less, or to another remedy."""
 
     kind = "approved"
@@ -71,9 +70,8 @@ class Approve(Later):
         request_id: str | None = None,
         staff: Staff | None = None,
     ) -> None:
-        super().__init__(recovery, request_id or once_each("approve", recovery, actor.employee), actor.employee)
-        self.actor, self.remedy, self.amount_minor, self.seen = actor, remedy, amount_minor, seen
-        self.delegation, self.staff = delegation, staff
+        super().__init__(recovery, actor, request_id or once_each("approve", recovery, actor.employee), staff)
+        self.remedy, self.amount_minor, self.seen, self.delegation = remedy, amount_minor, seen, delegation
         self.texts = {"note": note} if note else {}
         self._weighed: _Weighed | None = None
         self._lenders_limit: OwnLimit | None = None

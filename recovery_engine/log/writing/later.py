@@ -135,6 +135,10 @@ class Later:
         """What the entry holds besides what every later step does, and the content."""
         return {}
 
+    def signs(self, state: RecoveryState) -> str:
+        """Who is named in the entry."""
+        return state.employee if self.by is None else self.by
+
     def run(self, group: Group) -> Done:
         """Append the step. Raises NotAllowed, IdempotencyConflict, InvalidRequest, LogError."""
         state = group.state(self.recovery)
@@ -142,7 +146,7 @@ class Later:
             raise NotAllowed(f"there is no recovery `{self.recovery}`", "check the id")
         policy = group.policies.by_digest[state.policy]
         if earlier := group.earlier(self.id):
-            return Done(self._again(group, earlier, self.by or state.employee), True, state, policy)
+            return Done(self._again(group, earlier, self.signs(state)), True, state, policy)
         require_follows(self.kind, state)
         self.check(group, state, policy)
         at_us = group.clock(state.stream)
@@ -152,7 +156,7 @@ class Later:
             **self.fields(group, state, policy, at_us),
         }
         receipt = append_with_texts(
-            group, state.stream, self.kind, self.id, self.by or state.employee, fields, at_us, self.texts
+            group, state.stream, self.kind, self.id, self.signs(state), fields, at_us, self.texts
         )
         after = group.state(self.recovery)
         assert after is not None
@@ -263,11 +267,15 @@ class Void(Later):
 
 
 class OfWhoWasAsked(Later):
-    """What somebody does who was asked, but for approving."""
+    """What somebody does who was asked."""
 
     def __init__(self, recovery: str, actor: Actor, request_id: str | None, staff: Staff | None = None) -> None:
         super().__init__(recovery, request_id, actor.employee)
         self.actor, self.staff = actor, staff
+
+    def signs(self, state: RecoveryState) -> str:
+        """The one who acts: never is it taken for the requester's."""
+        return self.actor.employee
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
         self.actor = as_known(group, self.staff, self.actor, state, policy)
@@ -309,7 +317,8 @@ class Ask(OfWhoWasAsked):
         if state is None or state.question_us is None:
             return None
         last = last_of(group.entries(self.recovery), "asked")
-        same = last.entry["by"] == self.by and self.is_same(last.entry) and says_the_same(group, last, self.texts)
+        signed = last.entry["by"] == self.signs(state)
+        same = signed and self.is_same(last.entry) and says_the_same(group, last, self.texts)
         return str(last.entry["id"]) if same else None
 
 
@@ -339,7 +348,7 @@ class Answer(Later):
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
         asked = last_of(group.entries(self.recovery), "asked").entry
-        if asked["by"] == (self.by or state.employee):
+        if asked["by"] == self.signs(state):
             raise NotAllowed(f"{asked['by']} asked; somebody else must answer", f"{state.employee} could")
 
     def fields(self, group: Group, state: RecoveryState, policy: Policy, at_us: int) -> Entry:
@@ -351,7 +360,7 @@ class _OfRequester(Later):
     """What only the requester may do."""
 
     def check(self, group: Group, state: RecoveryState, policy: Policy) -> None:
-        require_requester(state, self.by or state.employee)
+        require_requester(state, self.signs(state))
 
 
 class Withdraw(_OfRequester):
