@@ -20,6 +20,8 @@ from recovery_engine.log.reading.recovery_log import RecoveryLog
 from recovery_engine.log.requests import (
     amount_problems,
     command_problems,
+    kind_problems,
+    listed,
     reason_problems,
     reference_problems,
     refuse,
@@ -171,12 +173,14 @@ class RecoveryEngine:
 
     def what_if(self, request: RecoveryRequest) -> Decision:
         """What would be decided now, with all that was used up so far; it leaves no trace. ``id`` may be left out."""
+        refuse(kind_problems("request", RecoveryRequest, request))
         request = replace(request, id=request.id or "what-if")
         self._check(request)
         return self._look(Request(request, dry=True, staff=self._known(request.employee))).decision
 
     def _check(self, request: RecoveryRequest) -> None:
         """Raises InvalidRequest; where the log finds something wrong, with what the policy finds as well."""
+        refuse(kind_problems("request", RecoveryRequest, request))
         found = list(request_problems(request))
         if not found:
             return
@@ -197,18 +201,16 @@ class RecoveryEngine:
         InvalidRequest.
         """
         policy = self.policy(site)
-        amount = Money(0, policy.currency)
-        found = []
-        asked_about = (remedies,) if isinstance(remedies, str) else tuple(remedies)
-        for remedy in asked_about or policy.remedies or ("refund",):
-            asked = {"case": "what-if", **known, "employee": employee, "role": role, "site": site, "remedy": remedy}
-            decision = self.what_if(RecoveryRequest(amount=amount, **asked))
-            found.append(Alternative(remedy, decision.grantable_now))
-        return tuple(found)
+        known = {"id": "what-if", "case": "what-if", **known, "employee": employee, "role": role, "site": site}
+        known["amount"] = Money(0, policy.currency)
+        asked_about = listed(remedies) or policy.remedies or ("refund",)
+        requests = [RecoveryRequest(remedy=remedy, **known) for remedy in asked_about]
+        refuse(dict.fromkeys(problem for one in requests for problem in request_problems(one)))
+        return tuple(Alternative(one.remedy, self.what_if(one).grantable_now) for one in requests)
 
     def policy(self, site: str | None = None) -> Policy:
         """The policy in force now at a site. Raises InvalidRequest where there is none."""
-        return self._look(PolicyNow(site))
+        return self._look(PolicyNow(site), site=site)
 
     # --- what follows ---
 
@@ -255,7 +257,7 @@ class RecoveryEngine:
         """
         refuse(
             command_problems({"recovery": recovery, "by": by}, delegation=delegation, id=id),
-            text_problems("note", note),
+            () if note is None else text_problems("note", note),
             () if remedy is None else word_problems("remedy", remedy),
             amount_problems(amount),
         )
@@ -283,7 +285,7 @@ class RecoveryEngine:
         Raises as ``approve`` does.
         """
         found = command_problems({"recovery": recovery, "by": by}, id=id)
-        refuse(found, reason_problems(reason), text_problems("say", say))
+        refuse(found, reason_problems(reason), () if say is None else text_problems("say", say))
         step = Decline(recovery, reason, Actor(by, role), id, self._known(by))
         return self._done("declined", self._store.run(step), say or "")
 
@@ -304,10 +306,9 @@ class RecoveryEngine:
         id: str | None = None,
     ) -> Recorded:
         """Answer the question, perhaps with more proof. *by* left out: who asked for it. Raises as ``approve`` does."""
-        given = (evidence,) if isinstance(evidence, str) else tuple(evidence)
-        found = [problem for item in given for problem in text_problems("evidence", item)]
-        refuse(command_problems({"recovery": recovery}, by=by, id=id), reason_problems(answer, "answer"), found)
-        return self._done("answered", self._store.run(Answer(recovery, answer, given, by, id)))
+        evidence, found = listed(evidence), command_problems({"recovery": recovery}, by=by, id=id)
+        refuse(found, reason_problems(answer, "answer"), text_problems("evidence", *evidence))
+        return self._done("answered", self._store.run(Answer(recovery, answer, evidence, by, id)))
 
     def amend(self, recovery: str, amount: Money, *, by: str | None = None, id: str | None = None) -> Recorded:
         """Ask for less; what was agreed to stands as far as it goes. For anything else withdraw it and ask anew."""
@@ -318,7 +319,10 @@ class RecoveryEngine:
         self, recovery: str, reason: str | None = None, *, by: str | None = None, id: str | None = None
     ) -> Recorded:
         """The requester takes back what is pending. Raises as ``approve`` does."""
-        refuse(command_problems({"recovery": recovery}, by=by, id=id), reason_problems(reason) if reason else ())
+        refuse(
+            command_problems({"recovery": recovery}, by=by, id=id),
+            () if reason in (None, "") else reason_problems(reason),
+        )
         return self._done("withdrawn", self._store.run(Withdraw(recovery, reason, by, id)))
 
     def tick(self) -> Ticked:
@@ -347,16 +351,17 @@ class RecoveryEngine:
         *role*: what was sent to that role. *employee*: without what this person asked for or agreed to already,
         or somebody in their name.
         """
-        return self._look(Queue(role, site, employee, recovery))
+        asked = {"recovery": recovery, "role": role, "site": site, "employee": employee}
+        return self._look(Queue(role, site, employee, recovery), **asked)
 
     def promises(self, *standing: str, site: str | None = None) -> tuple[Promised, ...]:
         """What was granted and not handed over yet, the first due first; or what is ``overdue``, ``kept``, ``late`` or
         ``broken``.
         """
-        if unknown := sorted(set(standing) - set(PROMISES)):
-            cure = did_you_mean(unknown[0], PROMISES)
-            raise InvalidRequest([problem(UNKNOWN_WORD, "standing", f"unknown `{unknown[0]}`", cure)])
-        return self._look(Promises(standing or ("open", "overdue"), site))
+        unknown = [f"{one}" for one in standing if one not in PROMISES]
+        found = [problem(UNKNOWN_WORD, "standing", f"unknown `{one}`", did_you_mean(one, PROMISES)) for one in unknown]
+        refuse(found)
+        return self._look(Promises(standing or ("open", "overdue"), site), site=site)
 
     def delegate(
         self,
@@ -376,14 +381,9 @@ class RecoveryEngine:
         *from_us* left out is now. *sites*, *remedies* left out: all. *cap* is the most for one case, inclusive. Lent
         authority is not passed on. Raises NotAllowed, InvalidRequest, IdempotencyConflict, LogError.
         """
-        sites, remedies = ((words,) if isinstance(words, str) else tuple(words) for words in (sites, remedies))
-        found = [
-            *word_problems("remedy", *remedies),
-            *[one for site in sites for one in reference_problems("site", site)],
-        ]
-        refuse(
-            command_problems({"id": id, "by": by, "to": to}), amount_problems(cap), word_problems("role", role), found
-        )
+        sites, remedies = listed(sites), listed(remedies)
+        found = command_problems({"id": id, "by": by, "to": to}), amount_problems(cap), word_problems("role", role)
+        refuse(*found, word_problems("remedy", *remedies), reference_problems("site", *sites))
         step = Delegate(
             id,
             by=by,
@@ -405,7 +405,7 @@ class RecoveryEngine:
 
     def delegations(self, person: str | None = None, *, all_of_them: bool = False) -> tuple[Delegation, ...]:
         """What is lent now or later, by or to a person; with *all_of_them* also what is over or was revoked."""
-        return self._look(Delegations(person, all_of_them))
+        return self._look(Delegations(person, all_of_them), person=person)
 
     def _known(self, *employees: str | None) -> Staff | None:
         return None if self._staff is None else self._staff.only(*employees)
@@ -453,7 +453,8 @@ class RecoveryEngine:
 
         One `reopened`, with the lost size and root, in each stream concerned.
         """
-        refuse(command_problems({}, by=by))
+        anchors = listed(anchors)
+        refuse(kind_problems("anchor", Anchor, *anchors), command_problems({}, by=by))
         lost = lost_from(self._database, anchors)
         return [self._store.run(Reopen(one, by)) for one in lost]
 
@@ -461,18 +462,20 @@ class RecoveryEngine:
 
     def recovery(self, recovery: str) -> RecoveryState | None:
         """Where a recovery stands; None where there is none of that id."""
-        return self._look(OfRecovery(recovery))
+        return self._look(OfRecovery(recovery), recovery=recovery)
 
     def case(self, case: str) -> tuple[RecoveryState, ...]:
         """The recoveries of a case, in the order they were asked for."""
-        return self._look(OfCase(case))
+        return self._look(OfCase(case), case=case)
 
     def entries(self, after: Mapping[str, int] | None = None) -> Iterator[LogEntry]:
         """Every committed entry after a cursor (the last seq seen, by stream), as ``RecoveryLog.follow`` gives them."""
         with RecoveryLog.open(self._database) as log:
             yield from log.follow(after)
 
-    def _look(self, step: Step[Told]) -> Told:
+    def _look(self, step: Step[Told], **words: object) -> Told:
+        """What *step* finds; *words* are the texts it looks for, or None. Raises InvalidRequest, LogError."""
+        refuse(found for name, value in words.items() for found in kind_problems(name, str | None, value))
         with self._read_lock:
             for again in (True, False):  # where the connection was lost, another one may do
                 try:

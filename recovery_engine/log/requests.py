@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from itertools import chain
+from types import UnionType
 from typing import Any
 from unicodedata import is_normalized
 
@@ -41,7 +42,8 @@ def request_problems(request: RecoveryRequest) -> Iterator[Diagnostic]:
     if request.site is not None:
         yield from reference_problems("site", request.site)
     for name, value in _texts(request):
-        yield from text_problems(name, value)
+        if isinstance(value, str):
+            yield from text_problems(name, value)
     yield from type_problems(request)
     for name in ("customer_name", "customer_contact"):
         if getattr(request, name) and not request.customer:
@@ -86,33 +88,52 @@ def _article(name: str) -> str:
     return f"{'an' if name[0] in 'aeo' else 'a'} {name}"
 
 
-def reference_problems(name: str, value: object) -> Iterator[Diagnostic]:
-    """What is wrong with a reference or an id that a host gives."""
-    if type(value) is not str:
-        yield problem(ILL_TYPED, name, f"a {type(value).__name__} where a {name} belongs", "give it as text")
-    elif reason := forbidden(value):  # first of all: no message may repeat it
-        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: give another reference")
-    elif not REFERENCE.fullmatch(value):
-        yield problem(ILL_TYPED, name, f"`{value[:40]}` is not a reference", _REFERENCE_CURE)
-    elif value.startswith("~"):
-        yield problem(ILL_TYPED, name, f"`{value}` begins with `~`, which the log keeps for itself", "drop the `~`")
+def listed(value: object) -> tuple[Any, ...]:
+    """What a caller lists. One word is a list of one, and so is what is no list: it is named as ill-typed."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else (value,)
 
 
-def text_problems(name: str, value: object) -> Iterator[Diagnostic]:
-    """What is wrong with a free text, if it is one."""
-    if type(value) is not str or not value:
-        return  # of another type: the policy's checks name it
-    if len(value) > _MOST_CHARACTERS:
-        yield problem(ILL_TYPED, name, f"{len(value):,} characters", f"at most {_MOST_CHARACTERS:,}")
-    elif reason := forbidden(value):
-        yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: take it out")
-    else:
-        try:
-            read_text(value)
-        except Problem as found:
-            yield problem(ILL_TYPED, name, found.message, found.help)
-        if name not in _NOT_IN_ENTRIES and not is_normalized("NFC", value):
-            yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
+def kind_problems(name: str, kind: type | UnionType, *values: object) -> Iterator[Diagnostic]:
+    """What is not of a *kind*: a class, or ``str | None`` for a word that may be left out."""
+    for value in values:
+        if not isinstance(value, kind):
+            cure = f"use `{kind.__name__}`" if isinstance(kind, type) else "give it as text"
+            yield problem(ILL_TYPED, name, f"a {type(value).__name__} where {_article(name)} belongs", cure)
+
+
+def reference_problems(name: str, *values: object) -> Iterator[Diagnostic]:
+    """What is wrong with references or ids that a host gives."""
+    for value in values:
+        if type(value) is not str:
+            yield problem(
+                ILL_TYPED, name, f"a {type(value).__name__} where {_article(name)} belongs", "give it as text"
+            )
+        elif reason := forbidden(value):  # first of all: no message may repeat it
+            yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: give another reference")
+        elif not REFERENCE.fullmatch(value):
+            yield problem(ILL_TYPED, name, f"`{value[:40]}` is not a reference", _REFERENCE_CURE)
+        elif value.startswith("~"):
+            yield problem(ILL_TYPED, name, f"`{value}` begins with `~`, which the log keeps for itself", "drop the `~`")
+
+
+def text_problems(name: str, *values: object) -> Iterator[Diagnostic]:
+    """What is wrong with free texts; blank ones are none."""
+    for value in values:
+        if not isinstance(value, str):
+            yield problem(
+                ILL_TYPED, name, f"a {type(value).__name__} where {_article(name)} belongs", "give it as text"
+            )
+        elif len(value) > _MOST_CHARACTERS:
+            yield problem(ILL_TYPED, name, f"{len(value):,} characters", f"at most {_MOST_CHARACTERS:,}")
+        elif reason := forbidden(value):
+            yield problem(FORBIDDEN, name, f"it {reason}", "card data is never stored: take it out")
+        elif value:
+            try:
+                read_text(value)
+            except Problem as found:
+                yield problem(ILL_TYPED, name, found.message, found.help)
+            if name not in _NOT_IN_ENTRIES and not is_normalized("NFC", value):
+                yield problem(ILL_TYPED, name, "text that is not in Unicode normal form NFC", "normalise it")
 
 
 def refuse(*found: Iterable[Diagnostic]) -> None:
@@ -164,15 +185,12 @@ def word_problems(name: str, *words: object) -> Iterator[Diagnostic]:
 
 def _texts(request: RecoveryRequest) -> Iterator[tuple[str, object]]:
     for name in ("role", "remedy", "category", "severity", "reason", "note", "customer_name", "customer_contact"):
-        value = getattr(request, name)
-        if value is not None:
-            yield name, value
+        yield name, getattr(request, name)
     for item in request.evidence if isinstance(request.evidence, frozenset) else ():
         yield "evidence", item
     if isinstance(request.facts, Mapping):
         for name, value in request.facts.items():
-            if type(value) is str:
-                yield str(name), value
+            yield str(name), value
 
 
 def entry_request(request: RecoveryRequest, token: str | None) -> dict[str, Any]:

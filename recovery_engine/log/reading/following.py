@@ -6,7 +6,6 @@ comes again. A stream is written under its lock, so that a lower seq never appea
 
 from collections.abc import Mapping
 from heapq import merge
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -25,12 +24,22 @@ _LOG = metadata.tables["recovery_log"]
 _STREAM = metadata.tables["recovery_stream"]
 
 
-def read_cursor(given: Mapping[str, Any]) -> dict[str, int]:
+def read_cursor(given: object) -> dict[str, int]:
     """A copy of a cursor. Raises InvalidRequest where it is none."""
-    for stream, seq in given.items():
-        if type(stream) is not str or type(seq) is not int or seq < 0:
-            message = f"`{stream}: {seq}` is not the seq of the last entry seen of a stream"
-            raise InvalidRequest([problem(ILL_TYPED, "after", message, "give a whole number, or leave the stream out")])
+    if not isinstance(given, Mapping):
+        message = f"a {type(given).__name__} where a cursor belongs"
+        raise InvalidRequest([problem(ILL_TYPED, "after", message, "give the last seq seen, by stream")])
+    if found := [
+        problem(
+            ILL_TYPED,
+            "after",
+            f"`{stream}: {seq}` is not the seq of the last entry seen of a stream",
+            "give a whole number, or leave the stream out",
+        )
+        for stream, seq in given.items()
+        if type(stream) is not str or type(seq) is not int or seq < 0
+    ]:
+        raise InvalidRequest(found)
     return dict(given)
 
 
