@@ -209,12 +209,16 @@ def approval(standing: Standing, remedy: str | None, amount_minor: int | None) -
     return Approval(remedy or usual, given)
 
 
-def require_approver(policy: Policy, standing: Standing, actor: Actor) -> None:
+def require_approver(policy: Policy, standing: Standing, actor: Actor, joined: Iterable[str]) -> None:
     """Raises NotAllowed where somebody may not approve, whatever their limits: the requester, the same person twice.
 
-    A second person needs the role that was asked for, not the limit.
+    *joined* are those who asked for the very same. A second person needs the role that was asked for, not the limit.
     """
     _require_another(standing, actor)
+    for person in joined:
+        if person in (actor.employee, actor.on_behalf):
+            message = f"{person} asked for it too: `{standing.recovery}` needs another person"
+            raise NotAllowed(message, "ask somebody else")
     if is_agreed(standing):
         second = standing.second_role or policy.ladder[-1]
         cure = f"ask a {in_words(second)} or above"

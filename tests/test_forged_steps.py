@@ -135,6 +135,7 @@ class Forgery(NamedTuple):
     policy: str = POLICY
 
 
+ASKED_TWICE = (asks(case="C-1"), asks(id="r-2", case="C-1", employee="lead-9"))
 IN_QUESTION = (asks(), puts_a_question())
 FIRST_OF_TWO = (asks(95), approves("lead-1", "lead"))
 
@@ -150,6 +151,19 @@ FORGERIES = {
         APPROVER,
         (asks(), lends(by="emp-1"), approves("lead-1", "lead", delegation="emp-1-to-lead-1")),
         "emp-1 asked for it",
+    ),
+    "who asked for the very same": Forgery(
+        APPROVER, (*ASKED_TWICE, approves("lead-9", "lead")), "lead-9 asked for it too: `r-1` needs another person"
+    ),
+    "in the name of who asked for the very same": Forgery(
+        APPROVER,
+        (*ASKED_TWICE, lends(by="lead-9"), approves("lead-1", "lead", delegation="lead-9-to-lead-1")),
+        "lead-9 asked for it too: `r-1` needs another person",
+    ),
+    "who asked for the very same, after a question": Forgery(
+        APPROVER,
+        (*ASKED_TWICE, puts_a_question(), answers(), approves("lead-9", "lead")),
+        "lead-9 asked for it too: `r-1` needs another person",
     ),
     "a role below": Forgery(
         APPROVER | AUTHORITY,

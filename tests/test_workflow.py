@@ -147,34 +147,42 @@ def test_one_question_at_a_time_and_no_answer_without_a_question() -> None:
 
 
 def test_the_requester_never_approves() -> None:
-    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("ann", "manager"))
+    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("ann", "manager"), ())
 
 
 def test_the_requester_never_approves_in_somebody_s_name_nor_by_lending_their_own() -> None:
-    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("ann", "manager", "max"))
-    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("leo", "lead", "ann"))
+    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("ann", "manager", "max"), ())
+    refused("ann asked for it", require_approver, POLICY, PENDING, Actor("leo", "lead", "ann"), ())
 
 
 def test_nobody_agrees_twice() -> None:
-    refused("lea agreed to it already", require_approver, POLICY, AGREED, Actor("lea", "manager"))
-    refused("lea agreed to it already", require_approver, POLICY, AGREED, Actor("max", "manager", "lea"))
+    refused("lea agreed to it already", require_approver, POLICY, AGREED, Actor("lea", "manager"), ())
+    refused("lea agreed to it already", require_approver, POLICY, AGREED, Actor("max", "manager", "lea"), ())
     lent = replace(AGREED, on_behalf="mia")
-    refused("mia's name already", require_approver, POLICY, lent, Actor("mia", "manager"))
+    refused("mia's name already", require_approver, POLICY, lent, Actor("mia", "manager"), ())
 
 
 def test_the_requester_is_no_second_person_either() -> None:
-    refused("ann asked for it", require_approver, POLICY, AGREED, Actor("ann", "manager"))
+    refused("ann asked for it", require_approver, POLICY, AGREED, Actor("ann", "manager"), ())
+
+
+def test_whoever_asked_for_the_very_same_never_approves_it_nor_does_anybody_in_their_name() -> None:
+    for standing, actor in ((PENDING, LEAD), (AGREED, MANAGER)):
+        require_approver(POLICY, standing, actor, ("joe",))
+        refused("asked for it too", require_approver, POLICY, standing, actor, ("joe", actor.employee))
+    refused("joe asked for it too", require_approver, POLICY, PENDING, Actor("leo", "lead", "joe"), ("joe",))
 
 
 def test_a_second_person_needs_the_role_and_agrees_in_their_own_name() -> None:
-    require_approver(POLICY, AGREED, MANAGER)
-    refused("lea agreed to it, and a lead cannot be the second person", require_approver, POLICY, AGREED, LEAD)
-    refused("their own name", require_approver, POLICY, AGREED, Actor("leo", "manager", "mia"))
+    require_approver(POLICY, AGREED, MANAGER, ())
+    refused("lea agreed to it, and a lead cannot be the second person", require_approver, POLICY, AGREED, LEAD, ())
+    refused("their own name", require_approver, POLICY, AGREED, Actor("leo", "manager", "mia"), ())
 
 
 def test_nobody_approves_what_somebody_above_them_asks_for() -> None:
-    refused("a lead cannot approve what a manager", require_approver, POLICY, replace(PENDING, role="manager"), LEAD)
-    require_approver(POLICY, replace(PENDING, role="lead"), LEAD)
+    above = replace(PENDING, role="manager")
+    refused("a lead cannot approve what a manager", require_approver, POLICY, above, LEAD, ())
+    require_approver(POLICY, replace(PENDING, role="lead"), LEAD, ())
 
 
 def test_only_who_was_asked_or_stands_above_declines_and_asks() -> None:

@@ -37,8 +37,8 @@ class Kept(NamedTuple):
     """What is kept of a recovery.
 
     Where it stands, the leaves (hex) of the entries that say what is asked for, what granted it and what the last
-    question is, who asked that, the deciding lines, the proof that came with answers, and the own limit of whoever
-    agreed first, with the id of the delegation it was done with.
+    question is, who asked that, the deciding lines, the proof that came with answers, who was joined, and the own limit
+    of whoever agreed first, with the id of the delegation it was done with.
     """
 
     state: RecoveryState
@@ -48,6 +48,7 @@ class Kept(NamedTuple):
     question: str | None
     asker: str | None
     proof: list[str]
+    joined: list[str]
     own_limit: dict[str, int] | None
     lent: str | None = None
 
@@ -170,7 +171,7 @@ class Fold:
         self._touches(entry, implied_subjects(state, request["employee"], self.tracked))
         self._ruling.decided(entry, Seen(state, (request["employee"],)))
         granted = leaf if outcome == "approve" else None
-        kept = Kept(state, lines_of(entry), leaf, granted, None, None, [], request.get("own_limit"))
+        kept = Kept(state, lines_of(entry), leaf, granted, None, None, [], [], request.get("own_limit"))
         self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
 
@@ -214,6 +215,7 @@ class Fold:
             question=leaf if kind == "asked" else kept.question,
             asker=entry["by"] if kind == "asked" else kept.asker,
             proof=sorted({*kept.proof, *entry.get("evidence", ())}),
+            joined=[*kept.joined, *([entry["by"]] if kind == "joined" else ())],
         )
         self.recoveries.put(state.recovery, kept)
         self._commit(entry, state)
@@ -237,7 +239,7 @@ class Fold:
         own = kept.own_limit if agreed else entry.get("own_limit")
         self._touches(entry, implied_subjects(state, by, self.tracked, behalf))
         seen = Seen(state, (by,) if behalf is None else (by, behalf))
-        self._ruling.approved(entry, seen, first, Carried(by, role, own, kept.proof), lent)
+        self._ruling.approved(entry, seen, first, Carried(by, role, own, kept.proof), lent, kept.joined)
         granted = leaf if "counts" in entry else None
         return kept._replace(granted=granted, own_limit=own, lent=lent.delegation if lent else None)
 

@@ -85,9 +85,18 @@ class Ruling:
             self.wrong(differs)
 
     def approved(
-        self, entry: Entry, seen: Seen, asked: Entry | None, carried: Carried, lent: Delegation | None
+        self,
+        entry: Entry,
+        seen: Seen,
+        asked: Entry | None,
+        carried: Carried,
+        lent: Delegation | None,
+        joined: list[str],
     ) -> None:
-        """Check an `approved` entry against what was *asked*; *lent* is what the carried authority was lent by."""
+        """Check an `approved` entry against what was *asked*, and *joined* by others.
+
+        *lent* is what the carried authority was lent by.
+        """
         terms, state = self._terms(entry["policy"]), seen.state
         if terms is None:
             self._count_as_not_replayed()
@@ -104,7 +113,7 @@ class Ruling:
             entry, hand_over_due(policy, at_us) if "counts" in entry else due_after(policy, entry["second"], at_us)
         )
         with self._allowed():
-            require_approver(policy, state, Actor(entry["by"], entry["role"], entry.get("for")))
+            require_approver(policy, state, Actor(entry["by"], entry["role"], entry.get("for")), joined)
             given = approval(state, entry["remedy"], entry["amount"])
             if lent is not None:
                 had = sum(int(row[2]) for row in case_rows if row[1] == state.basis)

@@ -16,6 +16,7 @@ from recovery_engine.log.writing.later import (
     append_with_texts,
     as_known,
     day_at,
+    joined_by,
     last_of,
     once_each,
     proof_in,
@@ -142,8 +143,7 @@ class Approve(OfWhoWasAsked):
         require_role(policy, actor.role)
         entries = group.entries(self.recovery)
         self._require_seen(entries)
-        require_approver(policy, state, actor)
-        _require_not_joined(entries, actor)
+        require_approver(policy, state, actor, joined_by(entries))
         given = approval(state, self.remedy, self.amount_minor)
         at_us = group.clock(state.stream)
         carrier = self._carrier(group, state)
@@ -193,14 +193,6 @@ class Approve(OfWhoWasAsked):
             "own_limit": entry_own_limit(acting.own_limit) if acting.own_limit and not is_agreed(state) else None,
         }
         return fields | {name: value for name, value in more.items() if value is not None}
-
-
-def _require_not_joined(entries: list[Earlier], actor: Actor) -> None:
-    """Whoever asked for the very same, and was joined, asked for it too. Raises NotAllowed."""
-    for entry, _ in entries:
-        if entry["kind"] == "joined" and entry["by"] in (actor.employee, actor.on_behalf):
-            message = f"{entry['by']} asked for it too: `{entry['recovery']}` needs another person"
-            raise NotAllowed(message, "ask somebody else")
 
 
 def weigh(

@@ -66,6 +66,11 @@ def proof_in(entries: list[Earlier]) -> list[str]:
     return sorted({*given, *[item for one in entries for item in one.entry.get("evidence", ())]})
 
 
+def joined_by(entries: Iterable[Earlier]) -> tuple[str, ...]:
+    """Who asked for the very same while it was pending."""
+    return tuple(one.entry["by"] for one in entries if one.entry["kind"] == "joined")
+
+
 def step_fields(policy: Policy, state: RecoveryState, at_us: int, of: str) -> Entry:
     """What the entry of every later step begins with; *of* is the leaf (hex) of what it answers."""
     day, utc_offset_s = day_at(policy, state.site, at_us)

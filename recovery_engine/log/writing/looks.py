@@ -7,7 +7,7 @@ from recovery_engine.log.projection import RecoveryState
 from recovery_engine.log.requests import request_from
 from recovery_engine.log.writing.deciding import stored_decision
 from recovery_engine.log.writing.group import Earlier, Group, Wanted
-from recovery_engine.log.writing.later import proof_in, what_was_asked
+from recovery_engine.log.writing.later import joined_by, proof_in, what_was_asked
 from recovery_engine.log.writing.recorded import Exchange, Promised, Waiting
 from recovery_engine.policy.schema import Policy
 from recovery_engine.workflow import Delegation, is_silent, promise
@@ -106,7 +106,7 @@ def _waiting(group: Group, state: RecoveryState) -> Waiting:
         stored_decision(group.policies, first, request).because,
         tuple(_exchanges(entries, texts)),
         tuple(sorted(others, key=lambda other: (other.at_us, other.recovery))),
-        tuple(one.entry["by"] for one in entries if one.entry["kind"] == "joined"),
+        joined_by(entries),
         is_silent(policy, state, group.now_us),
     )
 
