@@ -367,7 +367,7 @@ def require_delegation(
 def require_lendable(new: Delegation, others: Iterable[Delegation]) -> None:
     """Raises NotAllowed where lent authority would be passed on, or come back to whom it came from.
 
-    It is about times that overlap.
+    It is about times that overlap, and does not ask which of two was lent first.
     """
     if new.by == new.to:
         raise NotAllowed(f"{new.by} has that authority already", "delegate to another person")
@@ -389,6 +389,9 @@ def require_lendable(new: Delegation, others: Iterable[Delegation]) -> None:
     for one in live:
         if (one.to, one.role) == (new.by, new.role):
             raise NotAllowed(f"{one.by} lent {new.by} that authority, and it is not passed on", f"ask {one.by}")
+        if (one.by, one.role) == (new.to, new.role):
+            message = f"{new.to} has lent that authority to {one.to}, and what is lent is not passed on"
+            raise NotAllowed(message, f"revoke that, or delegate to {one.to} or another person")
 
 
 def capped_minor(usage: Usage, basis: str) -> int:

@@ -282,6 +282,11 @@ FORGERIES = {
         (lends(), lends(by="lead-1", to="lead-2"), lends(by="lead-2", to="mgr-1")),
         "mgr-1 has lent authority to lead-2, directly or by others",
     ),
+    "passed on before it is lent": Forgery(
+        {"delegating.require_lendable": anything},
+        (lends(by="lead-1", to="lead-2"), lends()),
+        "lead-1 has lent that authority to lead-2",
+    ),
     "to oneself": Forgery(
         {"delegating.require_lendable": anything}, (lends(to="mgr-1"),), "mgr-1 has that authority already"
     ),

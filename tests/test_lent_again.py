@@ -122,3 +122,10 @@ def test_an_approver_s_step_is_never_signed_by_the_requester(log_url: str) -> No
         assert state is not None
         assert Approve("r1", nobody).signs(state) == Decline("r1", "no", nobody, None).signs(state) == ""
         assert Ask("r1", "why", nobody, None).signs(state) == ""
+
+
+def test_ids_that_differ_in_case_are_two_people(log_url: str) -> None:
+    with shop(log_url, FOUR_EYES) as (engine, _):
+        engine.request(ask("r1", 150))
+        assert "emp-1 asked for it" in refused(engine.approve, "r1", by="emp-1", role="lead")
+        assert engine.approve("r1", by="EMP-1", role="lead").state.approver == "EMP-1"

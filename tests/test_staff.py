@@ -160,6 +160,7 @@ def test_a_file_is_read_and_named(tmp_path: Path) -> None:
         (("emp-104", "clerk", "S1"), []),
         (("emp-104", None, "S1"), []),
         (("emp-104", "", "S1"), []),
+        (("EMP-104", "clerk", "S1"), ["employee ST001"]),
         (("emp-7", "manager", None), []),
         (("emp-12", "lead", "anywhere"), []),
         (("emp-10", "clerk", "S1"), ["employee ST001"]),

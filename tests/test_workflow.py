@@ -369,9 +369,19 @@ def pair(by: str, to: str, from_us: int = NOON, until_us: int = NOON + 60 * SECO
 def test_authority_never_comes_back_to_whom_it_came_from() -> None:
     refused("max has that authority already", require_lendable, pair("max", "max"), [])
     refused("lea has lent authority to max", require_lendable, pair("max", "lea"), [pair("lea", "max")])
-    chain = [pair("lea", "leo"), pair("leo", "cy"), pair("cy", "max")]
+    chain = [pair("lea", "leo", role="lead"), pair("leo", "cy", role="clerk"), pair("cy", "max", role="clerk")]
     refused("directly or by others", require_lendable, pair("max", "lea"), chain)
     require_lendable(pair("max", "lea"), chain[:2])
+
+
+def test_lent_authority_is_passed_on_in_neither_order() -> None:
+    first, second = pair("max", "lea"), pair("lea", "leo")
+    refused("max lent lea that authority, and it is not passed on", require_lendable, second, [first])
+    refused("lea has lent that authority to leo", require_lendable, first, [second])
+    for other in (second._replace(role="lead"), pair("lea", "leo", first.until_us, first.until_us + SECOND)):
+        require_lendable(first, [other])
+        require_lendable(other, [first])
+    require_lendable(first, [second._replace(revoked_us=NOON)])
 
 
 def test_a_circle_that_is_over_before_it_closes_is_none() -> None:

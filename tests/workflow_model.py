@@ -174,12 +174,13 @@ class WorkflowModel:
         return moved
 
     def delegate(self, id: str, new: Lent) -> str:
+        live = [one for one in self.lent.values() if one.begins < new.ends and new.begins < one.ends]
         seen, found = {new.to}, True
         while found:
-            live = [one for one in self.lent.values() if one.begins < new.ends and new.begins < one.ends]
             found = bool(more := {one.to for one in live if one.by in seen} - seen)
             seen |= more
-        if new.by in seen:
+        passed_on = any(one.role == new.role and (one.to == new.by or one.by == new.to) for one in live)
+        if new.by in seen or passed_on:
             return "NotAllowed"
         self.lent[id] = new
         return "done"
