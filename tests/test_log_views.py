@@ -200,13 +200,34 @@ def test_both_databases_show_the_same(postgres_url: str, tmp_path: Path) -> None
     assert shown[0] == shown[1]
 
 
-def test_a_spoilt_entry_does_not_hide_the_others(tmp_path: Path) -> None:
-    url = small_log().write(f"sqlite:///{tmp_path}/log.db")
+SPOILT = {
+    "no JSON": b"{{",
+    "nothing": b"",
+    "no UTF-8": b'{"by":"\xff"}',
+    "a zero byte": b'{"by":"\0"}',
+    "no object": b'["by"]',
+    "a text that cannot be told": b'{"by":"\\u0000"}',
+    "half a character": b'{"by":"\\ud800"}',
+    "too deep": b"[" * 60_000,
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_spoilt_entry_does_not_hide_the_others(log_url: str, what: str) -> None:
+    url = small_log().write(log_url)
     with writing_engine(url).begin() as connection:
-        connection.execute(text("DROP TRIGGER recovery_log_no_update"))
-        connection.execute(text("UPDATE recovery_log SET body = x'7b7b' WHERE request_id = 'r-03'"))
-    with reader(url).begin() as log:
-        assert len(rows(log, "SELECT * FROM recovery_entry")) == len(small_log().rows["recovery_log"])
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER recovery_log_no_update"))
+        else:
+            connection.execute(text("ALTER TABLE recovery_log DISABLE TRIGGER recovery_log_no_change"))
+        spoil = text("UPDATE recovery_log SET body = :body WHERE request_id = 'r-03'")
+        connection.execute(spoil, {"body": SPOILT[what]})
+    with reader(url).begin() as log:  # what SQLite tells is not always text to its driver
+        names = "stream, seq, id, recovery" if log.dialect.name == "sqlite" else "*"
+        found = rows(log, f"SELECT {names} FROM recovery_entry")
+    assert len(found) == len(small_log().rows["recovery_log"])
+    for row in found:
+        assert (row["recovery"] is None) == (row["id"] == "r-03" or row["stream"] == "organisation" or row["seq"] == 0)
 
 
 # --- in anybody's tools ---

@@ -9,7 +9,7 @@ from sqlalchemy.orm import registry
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a released table changes. The entries themselves never change."""
 
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")  # keys sort by their bytes on every database

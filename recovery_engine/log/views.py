@@ -138,11 +138,22 @@ AUDIT: tuple[Shown, ...] = (
 """One row per recovery, from ``recovery_state AS s``."""
 
 
+# The views must still show the other entries when somebody has spoilt one.
+
+
 def _of_body(name: str, field: str) -> Shown:
-    # The shell must still show the other entries when somebody has spoilt one.
     body = "CAST(s.body AS TEXT)"
     sqlite = f"CASE WHEN json_valid({body}) THEN json_extract({body}, '$.{field}') END"
-    return Shown(name, TEXT, sqlite, f"CAST(convert_from(s.body, 'UTF8') AS json) ->> '{field}'")
+    return Shown(name, TEXT, sqlite, f"recovery_entry_field(s.body, '{field}')")
+
+
+# PostgreSQL cannot be asked beforehand whether bytes are UTF-8, or JSON of which every text can be told.
+_ENTRY_FIELD = """CREATE OR REPLACE FUNCTION recovery_entry_field(body bytea, field text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT AS
+$$ BEGIN RETURN convert_from(body, 'UTF8')::json ->> field; EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$"""
+_ENTRY_TEXT = """CREATE OR REPLACE FUNCTION recovery_entry_text(body bytea) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT AS
+$$ BEGIN RETURN convert_from(body, 'UTF8'); EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$"""
 
 
 ENTRY: tuple[Shown, ...] = (
@@ -154,7 +165,7 @@ ENTRY: tuple[Shown, ...] = (
     _of_body("done_by", "by"),
     _of_body("recovery", "recovery"),
     Shown("leaf", TEXT, "lower(hex(s.leaf))", "encode(s.leaf, 'hex')"),
-    Shown("body", TEXT, "CAST(s.body AS TEXT)", "convert_from(s.body, 'UTF8')"),
+    Shown("body", TEXT, "CAST(s.body AS TEXT)", "recovery_entry_text(s.body)"),
 )
 """One row per entry, from ``recovery_log AS s``; ``by`` is called ``done_by``, because BY is a word of SQL."""
 
@@ -164,6 +175,8 @@ VIEWS = ("recovery_audit", "recovery_entry")
 
 def view_statements(dialect: Dialect) -> Iterator[str]:
     """The statements that make the views ``recovery_audit`` and ``recovery_entry``."""
+    if dialect == "postgresql":
+        yield from (_ENTRY_FIELD, _ENTRY_TEXT)
     for view, table, columns in (
         ("recovery_audit", "recovery_state", AUDIT),
         ("recovery_entry", "recovery_log", ENTRY),
