@@ -131,7 +131,7 @@ def test_other_words_for_the_same_budget_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("currency: USD", "currency: EUR", "one decides in USD, the other in EUR"),
+        ("currency: USD", "currency: EUR", "decides in USD, `shop` in EUR"),
         ("[clerk, lead, manager]", "[a, b, c]", "no role is on both ladders"),
     ],
 )

@@ -125,7 +125,9 @@ def _first(space: Space, name: str, allowed: Test) -> Word:
             if word in allowed:
                 return word
     some = sorted((word for word in allowed if isinstance(word, str | bool) and word not in ("", OTHER)), key=str)
-    return some[0] if some else ANY_OTHER_WORD if OTHER in allowed else ""
+    if some or OTHER not in allowed:
+        return some[0] if some else ""
+    return "refund" if name == "remedy" and "refund" not in space.domains[space.place(_REMEDY)] else ANY_OTHER_WORD
 
 
 class _Figures:

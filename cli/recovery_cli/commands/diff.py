@@ -98,8 +98,8 @@ def _chosen(
 def _show(found: PolicyDiff, policies: tuple[Policy, Policy], names: tuple[str, str], most: int) -> None:
     out = console()
     _show_verdict(out, found)
-    common = _common(change.where for change in found.changes)
-    if common and len(found.changes) > 1:
+    common = _common(change.where for change in found.changes) if len(found.changes) > 1 else []
+    if common:
         out.print(indented(Text.assemble("in all of them: ", plain(", ".join(common)))))
     left = most
     for key, group in groupby(found.changes, key=lambda change: (change.direction, _step(change))):
@@ -165,7 +165,7 @@ def _show_change(
     out: Console, change: Change, common: list[str], policies: tuple[Policy, Policy], names: tuple[str, str]
 ) -> None:
     own = [phrase for phrase in change.where if phrase not in common]
-    where = plain(", ".join(own) or "every request" if not common else ", ".join(own) or "all of the above")
+    where = plain(", ".join(own) or ("all of them" if common else "every request"))
     owed = "owed: " if change.basis == "owed" else ""
     later = "" if change.fresh else "  (only where the case had something before)"
     out.print(indented(Text.assemble(owed, where, (later, "dim"))))
