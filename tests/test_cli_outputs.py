@@ -142,6 +142,7 @@ ARGS = {
     "decide": "decide --role frontline policies/demo/retail_refunds.csv",
     "check": "check classic",
     "test": "test classic",
+    "diff": "diff classic policies/demo/classic-raised.yaml",
     "completion": "completion bash",
     **{verb: f"{verb} --help" for verb in VERBS if verb in GROUPS["For the customer"] + GROUPS["The way up"]},
 }

@@ -51,7 +51,8 @@ GROUPS = {
     "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
-    "Policies": ("check", "test", "diff", "policies", "schema", "staff"),
+    "What if?": ("diff",),
+    "Policies": ("check", "test", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }
 """The verbs as ``--help`` shows them."""
