@@ -31,6 +31,7 @@ from recovery_engine.model import (
     Used,
 )
 from recovery_engine.money import Money
+from recovery_engine.policy.layout import format_policy
 from recovery_engine.policy.library import (
     PolicyLibrary,
     check_policy,
@@ -232,6 +233,7 @@ __all__ = [
     "checkpoint",
     "decide",
     "diff_policies",
+    "format_policy",
     "json_schema",
     "keygen",
     "load_policy",

@@ -143,6 +143,7 @@ ARGS = {
     "check": "check classic",
     "test": "test classic",
     "diff": "diff classic policies/demo/classic-raised.yaml",
+    "fmt": "fmt --check policies",
     "completion": "completion bash",
     **{verb: f"{verb} --help" for verb in VERBS if verb in GROUPS["For the customer"] + GROUPS["The way up"]},
 }

@@ -90,6 +90,7 @@ EXPECTED = [
     "checkpoint",
     "decide",
     "diff_policies",
+    "format_policy",
     "json_schema",
     "keygen",
     "load_policy",

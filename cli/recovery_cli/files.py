@@ -1,11 +1,12 @@
 """Files that commands read and write; `-` is stdin and stdout."""
 
+import errno
 import os
 import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
@@ -73,6 +74,29 @@ def write_text(name: str, text: str, *, only_if_new: bool = False) -> None:
     except OSError as error:
         raise cannot_write(name, error) from None
     click.echo(f"wrote {name}", err=True)
+
+
+def rewrite(name: str, content: bytes) -> None:
+    """Put other content into a file that is there: whole or not at all, whatever happens; its mode stays.
+
+    Raises CannotWrite.
+    """
+    path = os.path.realpath(name)
+    partial = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+    try:
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with open(partial, "xb") as file:
+            os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(name, error) from None
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
 
 
 def _cannot_open(name: str, error: OSError) -> Unusable:

@@ -37,6 +37,7 @@ VERBS = {
     "check": ("check", "Find every mistake in policies."),
     "diff": ("diff", "Compare two policies over every possible request."),
     "test": ("test", "Run the tests that policies carry."),
+    "fmt": ("fmt", "Lay policies out: limits in columns, comments where they are."),
     "policies": ("policies", "List the starter policies, or copy one to start from."),
     "schema": ("schema", "Print the JSON Schema of a policy, for editors."),
     "doctor": ("doctor", "Say whether this installation is sound."),
@@ -52,7 +53,7 @@ GROUPS = {
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
     "What if?": ("diff",),
-    "Policies": ("check", "test", "policies", "schema", "staff"),
+    "Policies": ("check", "test", "fmt", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }
 """The verbs as ``--help`` shows them."""
