@@ -47,8 +47,10 @@ from recovery_engine.seats import matcher_in_service
 from recovery_engine.staff import Person, Staff, read_staff
 from recovery_engine.version import __version__
 from recovery_engine.whatif.card import Card, CardSection, CardTable, authority_card
+from recovery_engine.whatif.coverage import BoundaryCoverage, Coverage, LineCoverage, SuggestedTest
 from recovery_engine.whatif.examples import ExampleResult, never_decided, run_examples
 from recovery_engine.whatif.staffing import check_staff
+from recovery_engine.whatif.suggesting import cover_examples
 from recovery_engine.workflow import Delegation
 
 if TYPE_CHECKING:
@@ -158,10 +160,12 @@ __all__ = [
     "Anchor",
     "AuditRow",
     "Before",
+    "BoundaryCoverage",
     "Card",
     "CardSection",
     "CardTable",
     "Change",
+    "Coverage",
     "Decision",
     "Delegation",
     "Diagnostic",
@@ -177,6 +181,7 @@ __all__ = [
     "IdempotencyConflict",
     "InvalidRequest",
     "Keys",
+    "LineCoverage",
     "LogEntry",
     "LogError",
     "LogReceipt",
@@ -218,6 +223,7 @@ __all__ = [
     "Story",
     "Stratum",
     "StreamHead",
+    "SuggestedTest",
     "TamperedLog",
     "Ticked",
     "Upgraded",
@@ -231,6 +237,7 @@ __all__ = [
     "check_proof",
     "check_staff",
     "checkpoint",
+    "cover_examples",
     "decide",
     "diff_policies",
     "format_policy",

@@ -210,6 +210,10 @@ def test_a_text_of_several_lines_keeps_its_lines() -> None:
     assert stays(small("source: 'one", "", "      two'", *ROWS)).splitlines()[4:7] == ["source: 'one", "", "  two'"]
 
 
+def test_a_space_behind_a_backslash_at_the_end_of_a_line_is_part_of_the_text() -> None:
+    assert '"one\\ \n  two"' in stays(small('source: "one\\  ', '     two"', *ROWS))
+
+
 def test_line_ends_of_windows_and_its_mark_do_no_harm() -> None:
     after = format_policy("\ufeff" + CARELESS.replace("\n", "\r\n"))
     assert after == LAID_OUT.replace("\n", "\r\n")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import rich_click as click
 from rich.text import Text
 
+from recovery_cli.covering import coverage_as_json, show_coverage
 from recovery_cli.exits import FINDINGS, FINE, UNUSABLE
 from recovery_cli.files import keep_apart
 from recovery_cli.junit import write_junit
@@ -22,42 +23,73 @@ from recovery_cli.render import (
     print_json,
     show_diagnostics,
 )
-from recovery_engine import ExampleResult, never_decided
+from recovery_engine import Coverage, ExampleResult, cover_examples, never_decided
 
 
 @click.command("test")
 @click.argument("files", nargs=-1, required=True, metavar="FILES...", shell_complete=complete_policy)
 @click.option("--strict", is_flag=True, help="A line that no test shows deciding is a finding too.")
 @click.option("--junit", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the results as JUnit XML.")
+@click.option("--coverage", is_flag=True, help="Say which limits and conditions no test tries on both sides.")
+@click.option("--suggest", type=click.IntRange(min=1), metavar="N", help="Write N tests that would show most of that.")
+@click.option(
+    "--fail-under",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Less coverage than that, of lines or of boundaries, is a finding.",
+)
 @json_option
 @click.pass_context
-def command(ctx: click.RichContext, files: tuple[str, ...], strict: bool, junit: str | None, as_json: bool) -> None:
+def command(
+    ctx: click.RichContext,
+    files: tuple[str, ...],
+    strict: bool,
+    junit: str | None,
+    coverage: bool,
+    suggest: int | None,
+    fail_under: int | None,
+    as_json: bool,
+) -> None:
     """Run the tests inside policies.
 
     A failure shows what was expected, what came, which lines decided, and where the test stands. Lines that decided
-    in no test are named: nobody has shown yet that they do what they are for.
+    in no test are named: nobody has shown yet that they do what they are for. With --coverage, so are limits and ends
+    of conditions that no test tries on both sides; with --suggest, tests that would, with what is decided today.
 
     \b
     Examples:
       recovery test my-policy.yaml
       recovery test policies/ --strict --junit results.xml
+      recovery test my-policy.yaml --coverage --fail-under 90
+      recovery test my-policy.yaml --suggest 5
 
-    Exit codes: 0 all pass, 1 a test fails or a policy has mistakes, 2 a file cannot be read.
+    Exit codes: 0 all pass, 1 a test fails, a policy has mistakes or too little is covered, 2 a file cannot be read.
     """
     keep_apart("--junit", junit, [policy_path(name) for given in files for name in expanded(given)])
     note_lone_matcher()
     tested = list(checked_files(files))
+    covers = coverage or suggest is not None or fail_under is not None
+    covered = {
+        checked.name: cover_examples(checked.policy, suggest or 0)
+        for checked in tested
+        if covers and checked.policy is not None
+    }
     if as_json:
-        print_json({"files": [_as_json(checked) for checked in tested]})
+        print_json({"files": [_as_json(checked, covered.get(checked.name)) for checked in tested]})
     else:
         for checked in tested:
             _show(checked)
+            if checked.name in covered:
+                show_coverage(checked, covered[checked.name], suggest is not None)
         _show_summary(tested, strict)
     if junit:
         write_junit(junit, tested)
     if any(checked.unreadable for checked in tested):
         ctx.exit(UNUSABLE)
-    ctx.exit(FINDINGS if any(_has_findings(checked, strict) for checked in tested) else FINE)
+    too_little = any(
+        min(found.lines_percent, found.boundaries_percent) < (fail_under or 0) for found in covered.values()
+    )
+    ctx.exit(FINDINGS if too_little or any(_has_findings(checked, strict) for checked in tested) else FINE)
 
 
 def _has_findings(checked: Checked, strict: bool) -> bool:
@@ -115,7 +147,7 @@ def _show_summary(tested: Sequence[Checked], strict: bool) -> None:
     click.echo(f"{ran} in {count(len(tested), 'policy')}: {failed} failed{more}")
 
 
-def _as_json(checked: Checked) -> dict[str, object]:
+def _as_json(checked: Checked, found: Coverage | None) -> dict[str, object]:
     return {
         "file": checked.name,
         "problems": diagnostics_as_json(checked.diagnostics),
@@ -133,4 +165,5 @@ def _as_json(checked: Checked) -> dict[str, object]:
             }
             for result in checked.results
         ],
+        **({"coverage": coverage_as_json(found)} if found else {}),
     }
