@@ -131,9 +131,11 @@ def test_the_end_of_a_condition_is_tried_on_both_sides() -> None:
     assert sides(found, "too-late", "days, 60 or 61") == ("exactly", "nearby")
 
 
-def test_an_end_counts_only_where_the_rest_of_the_line_fits() -> None:
-    policy = POLICY.replace("{days: over 60}", "{days: over 60, remedy: refund}")
-    assert sides(covered(f"{VOUCHER}5, days: 60", policy=policy), "too-late") == ("untried", "untried")
+@pytest.mark.parametrize("rest", ["remedy: refund", "bill: over 10"])
+def test_an_end_counts_only_where_the_rest_of_the_line_fits(rest: str) -> None:
+    policy = POLICY.replace("{days: over 60}", f"{{days: over 60, {rest}}}")
+    found = covered(f"{VOUCHER}5, days: 60, bill: 10", policy=policy)
+    assert sides(found, "too-late", "days") == ("untried", "untried")
 
 
 def test_what_no_request_reaches_is_named() -> None:
