@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import deciding, loading, proving, recording
+from benchmarks import deciding, folding, loading, proving, recording
 from benchmarks.deciding import contestants, present
 from benchmarks.raw_logs import file_system, sqlite3
 from benchmarks.report import as_json, show
@@ -22,10 +22,20 @@ class Size(NamedTuple):
     log_passes: int
     entries: int
     proving_passes: int
+    folded: int
+    folding_passes: int
 
 
-QUICK = Size(100, 2, 2, recoveries=80, log_passes=1, entries=2_000, proving_passes=1)
-WHOLE = Size(2_000, 9, 9, recoveries=2_000, log_passes=7, entries=200_000, proving_passes=3)
+QUICK = Size(100, 2, 2, recoveries=80, log_passes=1, entries=2_000, proving_passes=1, folded=20_000, folding_passes=1)
+WHOLE = Size(
+    *(2_000, 9, 9),
+    recoveries=2_000,
+    log_passes=7,
+    entries=200_000,
+    proving_passes=3,
+    folded=10_000_000,
+    folding_passes=3,
+)
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -47,6 +57,7 @@ def main() -> None:
     of_the_log = [
         *recording.rows(arguments.folder, size.recoveries, size.log_passes),
         *proving.rows(arguments.folder, arguments.entries or size.entries, size.proving_passes),
+        *folding.rows(size.folded, size.folding_passes),
     ]
     packages = list(dict.fromkeys(one.package for one in present(everyone) if one.package))
     packages += [f"SQLite {sqlite3.sqlite_version}"]

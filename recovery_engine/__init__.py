@@ -55,6 +55,12 @@ from recovery_engine.workflow import Delegation
 
 if TYPE_CHECKING:
     from recovery_engine.engine import RecoveryEngine
+    from recovery_engine.history.backtest import BackTest, backtest
+    from recovery_engine.history.bunching import Bunching
+    from recovery_engine.history.files import HistoryFile
+    from recovery_engine.history.reports import Affected, Answered, Answers, Bin, ChangedRequest, Interval, Shift
+    from recovery_engine.history.sweep import Sweep, SweepRange, SweepStep, SweptLimit, sweep
+    from recovery_engine.history.table import LeftOut
     from recovery_engine.log.projection import RecoveryState
     from recovery_engine.log.proof.anchors import Anchor, Lost, Reopened, read_anchor, read_vkeys
     from recovery_engine.log.proof.checkpoints import Keys, SignedCheckpoint, checkpoint, keygen
@@ -93,10 +99,17 @@ if TYPE_CHECKING:
 
 # What keeps a log is imported when it is first asked for: whoever only decides need not wait for a database driver.
 _LATER = {
+    "Affected": "history.reports",
     "Anchor": "log.proof.anchors",
+    "Answered": "history.reports",
+    "Answers": "history.reports",
     "AuditRow": "log.reading.queries",
+    "BackTest": "history.backtest",
     "Before": "log.writing.recorded",
+    "Bin": "history.reports",
+    "Bunching": "history.bunching",
     "Change": "whatif.diff",
+    "ChangedRequest": "history.reports",
     "Edit": "whatif.diff",
     "Exchange": "log.writing.recorded",
     "Filter": "log.reading.filters",
@@ -104,7 +117,10 @@ _LATER = {
     "Forgotten": "log.writing.organisation",
     "GrantReport": "log.reading.queries",
     "Head": "log.verification.verify",
+    "HistoryFile": "history.files",
+    "Interval": "history.reports",
     "Keys": "log.proof.checkpoints",
+    "LeftOut": "history.table",
     "LogEntry": "log.reading.queries",
     "LogReceipt": "log.writing.group",
     "Lost": "log.proof.anchors",
@@ -124,14 +140,20 @@ _LATER = {
     "Reopened": "log.proof.anchors",
     "Report": "log.verification.verify",
     "Sample": "log.reading.queries",
+    "Shift": "history.reports",
     "SignedCheckpoint": "log.proof.checkpoints",
     "Stats": "log.reading.queries",
     "Story": "log.reading.story",
     "Stratum": "log.reading.queries",
     "StreamHead": "log.reading.queries",
+    "Sweep": "history.sweep",
+    "SweepRange": "history.sweep",
+    "SweepStep": "history.sweep",
+    "SweptLimit": "history.sweep",
     "Ticked": "log.writing.recorded",
     "Upgraded": "log.verification.upgrade",
     "Waiting": "log.writing.recorded",
+    "backtest": "history.backtest",
     "check_proof": "log.proof.proofs",
     "checkpoint": "log.proof.checkpoints",
     "diff_policies": "whatif.diff",
@@ -141,6 +163,7 @@ _LATER = {
     "read_vkeys": "log.proof.anchors",
     "rebuild": "log.verification.rebuild",
     "story_lines": "log.reading.story",
+    "sweep": "history.sweep",
     "upgrade": "log.verification.upgrade",
     "verify": "log.verification.verify",
 }
@@ -156,15 +179,22 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "NO_USAGE",
+    "Affected",
     "Alternative",
     "Anchor",
+    "Answered",
+    "Answers",
     "AuditRow",
+    "BackTest",
     "Before",
+    "Bin",
     "BoundaryCoverage",
+    "Bunching",
     "Card",
     "CardSection",
     "CardTable",
     "Change",
+    "ChangedRequest",
     "Coverage",
     "Decision",
     "Delegation",
@@ -178,9 +208,12 @@ __all__ = [
     "Forgotten",
     "GrantReport",
     "Head",
+    "HistoryFile",
     "IdempotencyConflict",
+    "Interval",
     "InvalidRequest",
     "Keys",
+    "LeftOut",
     "LineCoverage",
     "LogEntry",
     "LogError",
@@ -216,6 +249,7 @@ __all__ = [
     "Report",
     "Rung",
     "Sample",
+    "Shift",
     "SignedCheckpoint",
     "Staff",
     "Stats",
@@ -224,6 +258,10 @@ __all__ = [
     "Stratum",
     "StreamHead",
     "SuggestedTest",
+    "Sweep",
+    "SweepRange",
+    "SweepStep",
+    "SweptLimit",
     "TamperedLog",
     "Ticked",
     "Upgraded",
@@ -232,6 +270,7 @@ __all__ = [
     "Waiting",
     "__version__",
     "authority_card",
+    "backtest",
     "check_policy",
     "check_policy_file",
     "check_proof",
@@ -257,6 +296,7 @@ __all__ = [
     "run_examples",
     "shipped_policies",
     "story_lines",
+    "sweep",
     "upgrade",
     "verify",
 ]

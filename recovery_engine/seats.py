@@ -329,7 +329,7 @@ class Seat:
         self.words: Mapping[str, Word | None] = compiled.words_of(request)
         self.rank = compiled.policy.rank(request.role)
         self.meters = tuple(compiled.same(meter) for meter in meters(rules, self.words))
-        self._asked = tuple(compiled.facts_asked(self.words))
+        self.asked = tuple(compiled.facts_asked(self.words))
         self._bench = Bench(rules, self.words, self.rank, compiled.proof_of(request))
         self.rooms = Rooms(rules, self.words, self._bench)
         self._bands = tuple((meter.read, meter.cuts) for meter in self.meters)
@@ -343,7 +343,7 @@ class Seat:
     def has_facts(self, request: RecoveryRequest) -> bool:
         """Whether the facts that its lines read are all there."""
         facts = request.facts
-        for name in self._asked:  # noqa: SIM110  (all() costs twice as much here, at every decision)
+        for name in self.asked:  # noqa: SIM110  (all() costs twice as much here, at every decision)
             if facts.get(name) is None:
                 return False
         return True
@@ -367,18 +367,24 @@ class Seat:
     ) -> "Ruled":
         amount, compiled = request.amount.minor, self.compiled
         readings = {meter.key: meter.read(amount, request, usage) for meter in self.meters}
-        match = compiled.found(self.words, readings)
-        if isinstance(match, str):  # a fault may pass: it is not remembered
-            ruling, match = compiled.faulty(match), frozenset()
-        else:
-            ruling = fold(self._bench, match, amount == 0)
-        room = self.rooms.room(readings, match, ruling)
-        if not ruling.fault:
+        ruling, match = self.rule_on(readings, amount == 0)
+        ruled = ruling, self.rooms.room(readings, match, ruling)
+        if not ruling.fault:  # a fault may pass: it is not remembered
             if compiled.cells >= _MOST_CELLS:
                 compiled.forget()
-            rulings[cell] = ruling, room
+            rulings[cell] = ruled
             compiled.cells += 1
-        return ruling, room
+        return ruled
+
+    def rule_on(self, readings: Mapping[Reading, int | None], at_no_cost: bool) -> tuple[Ruling, Match]:
+        """The ruling on the cell of these readings, and what both matchers find on it; it is not remembered."""
+        return self.rule(self.compiled.found(self.words, readings), at_no_cost)
+
+    def rule(self, match: Match | str, at_no_cost: bool) -> tuple[Ruling, Match]:
+        """The ruling on a cell where this was found, or why nothing was; what is found is the same for every role."""
+        if isinstance(match, str):
+            return self.compiled.faulty(match), frozenset()
+        return fold(self._bench, match, at_no_cost), match
 
 
 Ruled = tuple[Ruling, Room]

@@ -141,10 +141,12 @@ ARGS = {
     "what-if": "what-if --role frontline --amount 5",
     "decide": "decide --role frontline policies/demo/retail_refunds.csv",
     "check": "check classic",
+    "backtest": "backtest --help",
     "test": "test classic",
     "diff": "diff classic policies/demo/classic-raised.yaml",
     "fmt": "fmt --check policies",
     "completion": "completion bash",
+    "sweep": "sweep --help",
     **{verb: f"{verb} --help" for verb in VERBS if verb in GROUPS["For the customer"] + GROUPS["The way up"]},
 }
 

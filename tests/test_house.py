@@ -19,6 +19,7 @@ COMMAND_LINE = ROOT / "cli/recovery_cli"
 LAYERS = [
     ["recovery_engine"],
     ["recovery_engine.engine"],
+    ["recovery_engine.history"],
     ["recovery_engine.log.reading", "recovery_engine.log.verification", "recovery_engine.log.proof"],
     ["recovery_engine.log.writing"],
     ["recovery_engine.log"],
@@ -37,7 +38,7 @@ LAYERS = [
     ["recovery_engine.money"],
     ["recovery_engine.errors", "recovery_engine.forbidden", "recovery_engine.version"],
 ]
-LINE = 6
+LINE = 7
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
 
 OUTSIDE = {
@@ -56,6 +57,8 @@ ONLY_IN = {
     "rich_click": "recovery_cli",
     "durable": "recovery_engine.rules.durable",
     "durable_rules_engine": "recovery_engine.rules.durable",
+    "numba": "recovery_engine.history",
+    "numpy": "recovery_engine.history",
 }
 NO_NOUN = re.compile(r"utils?|helpers?|manager|process(_.*)?|data|info")
 UNFINISHED = re.compile(r"\bTO[D]O\b|\bFIX[M]E\b|#.*\bXX[X]\b")

@@ -37,6 +37,8 @@ VERBS = {
     "check": ("check", "Find every mistake in policies."),
     "diff": ("diff", "Compare two policies over every possible request."),
     "test": ("test", "Run the tests that policies carry."),
+    "backtest": ("backtest", "Decide history again by a draft: what would have been different."),
+    "sweep": ("sweep", "Show what history comes to at every value of one limit, or of two."),
     "fmt": ("fmt", "Lay policies out: limits in columns, comments where they are."),
     "policies": ("policies", "List the starter policies, or copy one to start from."),
     "schema": ("schema", "Print the JSON Schema of a policy, for editors."),
@@ -52,7 +54,7 @@ GROUPS = {
     "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
-    "What if?": ("diff",),
+    "What if?": ("diff", "backtest", "sweep"),
     "Policies": ("check", "test", "fmt", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from recovery_engine.model import GOODWILL, RecoveryRequest, Usage
+from recovery_engine.model import GOODWILL, OWED, RecoveryRequest, Usage
 from recovery_engine.policy.schema import (
     ANYTHING,
     AuthorityLine,
@@ -111,6 +111,18 @@ def meters(policy: Policy, words: Words) -> tuple[Meter, ...]:
                 cuts.setdefault(key, set()).update(values)
                 reads[key] = read
     return tuple(Meter(key, reads[key], tuple(sorted(cuts[key]))) for key in sorted(cuts, key=str) if cuts[key])
+
+
+def all_cuts(policy: Policy) -> dict[Reading, tuple[int, ...]]:
+    """Every number that some line compares, whatever the words, each with the last values of its bands."""
+    cuts: dict[Reading, set[int]] = {}
+    for basis in (GOODWILL, OWED):
+        for line in used_lines(policy, basis):
+            rows = {row for row in line.up_to if row != "total"} if isinstance(line, AuthorityLine) else set()
+            for words in ({"basis": basis, "remedy": row} for row in rows or {""}):
+                for key, _, values in (*_in_conditions(policy, line, words), *_in_limits(policy, line, words)):
+                    cuts.setdefault(key, set()).update(values)
+    return {key: tuple(sorted(values)) for key, values in cuts.items() if values}
 
 
 def _in_conditions(policy: Policy, line: Line, words: Words) -> Iterator[Measured]:

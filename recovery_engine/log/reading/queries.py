@@ -18,11 +18,13 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, literal_co
 
 from recovery_engine.errors import InvalidRequest, TamperedLog, did_you_mean
 from recovery_engine.log.merkle import frontier_from, root_of
+from recovery_engine.log.policies import PolicyRow, read_stored
 from recovery_engine.log.reading.filters import EVERYTHING, STATE, Condition, Filter, conditions
 from recovery_engine.log.tables import metadata
 from recovery_engine.log.views import LINES, Dialect
 from recovery_engine.money import Money
 from recovery_engine.policy.reading import ILL_TYPED, UNKNOWN_WORD, problem
+from recovery_engine.policy.schema import Policy
 
 _AT_ONCE = 1_000
 """Rows fetched together."""
@@ -422,6 +424,14 @@ class LogEntry(NamedTuple):
     seq: int
     leaf: str
     body: bytes
+
+
+def policy(connection: Connection, digest: str) -> Policy | None:
+    """The policy of a digest, from its text in the log. Raises LogError where that text gives another."""
+    table = metadata.tables["recovery_policy"]
+    columns = [table.c[name] for name in PolicyRow._fields]
+    row = connection.execute(select(*columns).where(table.c.digest == digest).limit(1)).first()
+    return None if row is None else read_stored(PolicyRow(*row))
 
 
 class StreamHead(NamedTuple):

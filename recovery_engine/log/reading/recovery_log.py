@@ -20,6 +20,7 @@ from recovery_engine.log.reading.filters import EVERYTHING, Filter
 from recovery_engine.log.reading.queries import AuditRow, GrantReport, LogEntry, Sample, Stats, StreamHead
 from recovery_engine.log.reading.story import Story
 from recovery_engine.money import Money
+from recovery_engine.policy.schema import Policy
 
 Row = TypeVar("Row")
 
@@ -160,6 +161,11 @@ class RecoveryLog:
                 if interval_s is None:
                     return
                 time.sleep(interval_s)
+
+    def policy(self, digest: str) -> Policy | None:
+        """The policy of a digest, of those that were ever loaded; None where there is none. Raises LogError."""
+        with self.transaction() as connection:
+            return queries.policy(connection, digest)
 
     def streams(self) -> tuple[StreamHead, ...]:
         """Every stream, and how far it has come."""
