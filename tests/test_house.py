@@ -59,6 +59,8 @@ ONLY_IN = {
     "durable_rules_engine": "recovery_engine.rules.durable",
     "numba": "recovery_engine.history",
     "numpy": "recovery_engine.history",
+    "matplotlib": "recovery_cli.pages.charts",
+    "markupsafe": "recovery_cli.pages",
 }
 NO_NOUN = re.compile(r"utils?|helpers?|manager|process(_.*)?|data|info")
 UNFINISHED = re.compile(r"\bTO[D]O\b|\bFIX[M]E\b|#.*\bXX[X]\b")

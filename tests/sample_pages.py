@@ -1,0 +1,99 @@
+"""A page with every part and every chart there is, some of them with more than comfortably fits."""
+
+from recovery_cli.pages import charts
+from recovery_cli.pages.charts import Bin, Box, Estimate, Mark, Pair, Point
+from recovery_cli.pages.page import Section, Tile, chart, code, details, listed, note, page, paragraph, table, tiles
+
+NASTY = "<script>alert('x')</script> & \"$20.00 or $30.00\""
+LONG = "a refund at a site that has a rather long name, with severity major or critical, and a bill of at least $100.00"
+
+dollars = charts.money("USD")
+CURVE = [(at * 250, 1 - 0.7 * 0.96**at) for at in range(100)]
+PAIRS = [
+    Pair("settled on the spot", 7_640, 8_310, 8_150, 8_460),
+    Pair("sent to a supervisor", 1_800, 1_200),
+    Pair(LONG, 400, 330),
+    Pair("denied", 160, 160),
+]
+ESTIMATES = [
+    Estimate("London", -0.03, -0.06, 0.01),
+    Estimate("Kyoto", 0.012, -0.02, 0.04),
+    Estimate(LONG, 0.05, 0.02, 0.081),
+]
+BINS = [Bin(at * 500, at * 500 + 500, 300 if at == 19 else 60 - at) for at in range(50)]
+BOXES = [
+    Box(f"1 wider: {LONG}, for everybody who may ask for it, and with the receipt on file", 5_001, 7_500, "wider"),
+    Box("2 narrower: comp item", 0, 2_000, "narrower"),
+    Box("3 sideways: what is owed", 7_501, None, "sideways"),
+    Box("4 wider: one amount only", 5_000, 5_000, "wider"),
+]
+POINTS = [Point(at * 90_000, at * 37 % 60 / 100, False) for at in range(1, 60)] + [
+    Point(at * 500_000, 0.6 + at / 30, True, f"${25 * at} and ${50 * at}" if at in (1, 5, 9) else "")
+    for at in range(1, 11)
+]
+
+
+def every_part() -> str:
+    """The page."""
+    rate = table("On-the-spot rate", ["limit", "rate"], [[dollars(at), charts.share(it)] for at, it in CURVE], 1)
+    wide = table("Many columns", ["site", *(f"column {n}" for n in range(12))], [[LONG, *["$1,234.50"] * 12]] * 3, 12)
+    long = table("More rows than a page should have", ["case"], [[f"C-{n}"] for n in range(1, 251)])
+    marks = [Mark(5_000, "now $50.00"), Mark(5_600, "knee $56.00"), Mark(20_000, "asked for $200.00")]
+    sections = [
+        Section(
+            "On the spot",
+            [
+                tiles([Tile("On the spot", "83.1%", "then 76.4%"), Tile("Paid", "$48,210.00"), Tile("Up", "12 a day")]),
+                chart(
+                    "The rate against the limit",
+                    "It rises to 83.1% at $56.00.",
+                    charts.step_curve("rate", CURVE, marks, "USD", charts.share),
+                    rate,
+                ),
+                chart(
+                    "Who decides",
+                    "Fewer go up.",
+                    charts.before_after("who", PAIRS, charts.number, "then", "with the draft"),
+                    rate,
+                ),
+            ],
+        ),
+        Section(
+            NASTY,
+            [
+                note("Before you believe it", paragraph(NASTY), listed([LONG, code("recovery what-if --amount 5")])),
+                chart(
+                    NASTY,
+                    NASTY,
+                    charts.before_after("nasty", [Pair(NASTY, 1, 2)], charts.number, "then", NASTY[:12]),
+                    rate,
+                ),
+                chart(
+                    "Change by site",
+                    "Better in Kyoto.",
+                    charts.estimates("sites", ESTIMATES, charts.points, Mark(0, "no change")),
+                    rate,
+                ),
+                chart("Amounts", "Most just below $100.00.", charts.histogram("amounts", BINS, marks, "USD"), rate),
+            ],
+        ),
+        Section(
+            "Regions",
+            [
+                chart("What changes", "Four regions.", charts.boxes("regions", BOXES, "USD"), wide),
+                chart(
+                    "Two limits at once",
+                    "Ten pairs are not beaten.",
+                    charts.frontier(
+                        "pairs", POINTS, "paid without a second look", "settled on the spot", dollars, charts.share
+                    ),
+                    rate,
+                ),
+                wide,
+                details("Every case", long),
+            ],
+        ),
+    ]
+    return page(
+        "Sample", "A draft against what happened", "More is settled on the spot.", sections, "Made from nothing."
+    )
