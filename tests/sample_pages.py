@@ -1,8 +1,12 @@
 """A page with every part and every chart there is, some of them with more than comfortably fits."""
 
+import re
+
 from recovery_cli.pages import charts
 from recovery_cli.pages.charts import Bin, Box, Estimate, Mark, Pair, Point
+from recovery_cli.pages.diff import diff_page
 from recovery_cli.pages.page import Section, Tile, chart, code, details, listed, note, page, paragraph, table, tiles
+from recovery_engine import diff_policies, parse_policy, shipped_policies
 
 NASTY = "<script>alert('x')</script> & \"$20.00 or $30.00\""
 LONG = "a refund at a site that has a rather long name, with severity major or critical, and a bill of at least $100.00"
@@ -22,10 +26,10 @@ ESTIMATES = [
 ]
 BINS = [Bin(at * 500, at * 500 + 500, 300 if at == 19 else 60 - at) for at in range(50)]
 BOXES = [
-    Box(f"1 wider: {LONG}, for everybody who may ask for it, and with the receipt on file", 5_001, 7_500, "wider"),
-    Box("2 narrower: comp item", 0, 2_000, "narrower"),
-    Box("3 sideways: what is owed", 7_501, None, "sideways"),
-    Box("4 wider: one amount only", 5_000, 5_000, "wider"),
+    Box(f"1 wider: {LONG}, for everybody who may ask for it, and with the receipt on file", [(5_001, 7_500)], "wider"),
+    Box("2 narrower: comp item", [(0, 2_000), (3_000, 4_000)], "narrower"),
+    Box("3 sideways: what is owed", [(7_501, None)], "sideways"),
+    Box("4 wider: one amount only", [(5_000, 5_000)], "wider"),
 ]
 POINTS = [Point(at * 90_000, at * 37 % 60 / 100, False) for at in range(1, 60)] + [
     Point(at * 500_000, 0.6 + at / 30, True, f"${25 * at} and ${50 * at}" if at in (1, 5, 9) else "")
@@ -47,7 +51,7 @@ def every_part() -> str:
                 chart(
                     "The rate against the limit",
                     "It rises to 83.1% at $56.00.",
-                    charts.step_curve("rate", CURVE, marks, "USD", charts.share),
+                    charts.step_curve("rate", CURVE, marks, dollars, charts.share),
                     rate,
                 ),
                 chart(
@@ -97,3 +101,28 @@ def every_part() -> str:
     return page(
         "Sample", "A draft against what happened", "More is settled on the spot.", sections, "Made from nothing."
     )
+
+
+def hotel_draft() -> str:
+    """The hotel's policy with limits of the front desk changed, one up, one down, and more for a day."""
+    text = shipped_policies()["hotel"].read_text(encoding="utf-8")
+    for was, now in (
+        (r"total:( +\[ *)30,", r"total:\g<1>75,"),
+        (r"total:( +\[ *)60,", r"total:\g<1>50,"),
+        (r"(desk-day.*amount: )150", r"\g<1>160"),
+    ):
+        text, times = re.subn(was, now, text, count=1)
+        assert times == 1
+    return text[: text.index("\ntests:")]
+
+
+def of_a_diff() -> str:
+    """The page of a diff."""
+    policies = parse_policy(shipped_policies()["hotel"].read_text(encoding="utf-8")), parse_policy(hotel_draft())
+    return diff_page(diff_policies(*policies), policies, ("hotel", "draft.yaml"))
+
+
+def of_no_difference() -> str:
+    """The page of a policy compared with itself."""
+    policy = parse_policy(shipped_policies()["classic"].read_text(encoding="utf-8"))
+    return diff_page(diff_policies(policy, policy), (policy, policy), ("classic", "classic"))

@@ -47,6 +47,17 @@ def test_a_higher_limit_is_wider_for_just_the_amounts_between() -> None:
     assert all("clerk asks" in change.where for change in found.changes)
 
 
+def test_a_change_carries_the_amounts_between_which_it_lies() -> None:
+    raised = compared(("[100, 250, 500]", "[120, 250, 500]"))
+    assert {ranges for change in raised.changes for what, ranges in change.sums if what == "the whole case"} == {
+        ((10_001, 12_000),)
+    }
+    no_end = compared(
+        ("deny:\n  - {id: large, when: {amount: over 400}, say: No.}", ""), ("250, 500", "250, unlimited")
+    )
+    assert any(ranges[-1] == (40_001, None) for change in no_end.changes for _, ranges in change.sums)
+
+
 def test_an_added_proof_is_narrower_and_what_it_lacks_is_said() -> None:
     found = compared(("deny:", "requires:\n  - {id: slip, when: {amount: over 20}, evidence: [receipt]}\ndeny:"))
     assert found.directions <= {"narrower", "sideways"}

@@ -95,7 +95,7 @@ def test_texts_in_charts_are_texts_and_amounts_are_no_formulas(sample: str) -> N
 
 def test_two_charts_have_no_id_in_common() -> None:
     def drawn(name: str) -> str:
-        both = charts.step_curve(name, CURVE, [], "USD", charts.share)
+        both = charts.step_curve(name, CURVE, [], charts.money("USD"), charts.share)
         return both.wide + both.narrow
 
     both = Parts(drawn("one") + drawn("two")).ids
@@ -104,9 +104,9 @@ def test_two_charts_have_no_id_in_common() -> None:
 
 def test_very_many_steps_keep_their_extremes() -> None:
     steps = [(at, 0.5) for at in range(100_000)]
-    flat = charts.step_curve("many", steps, [], "USD", charts.share)
+    flat = charts.step_curve("many", steps, [], charts.money("USD"), charts.share)
     steps[54_321] = (54_321, 0.9)
-    steep = charts.step_curve("many", steps, [], "USD", charts.share)
+    steep = charts.step_curve("many", steps, [], charts.money("USD"), charts.share)
     assert {"80%", "90%"} & set(Parts(steep.wide).texts)
     assert not {"80%", "90%"} & set(Parts(flat.wide).texts)
     assert len(steep.wide) < 60_000

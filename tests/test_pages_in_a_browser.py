@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from browser import MISSING, WIDTHS, Tab, browser, opened_browser
-from sample_pages import every_part
+from sample_pages import every_part, of_a_diff
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(browser() is None, reason=MISSING)]
 
-PAGES = {"every part": every_part}
+PAGES = {"every part": every_part, "a diff": of_a_diff}
 
 ENOUGH_FOR_TEXT, ENOUGH_FOR_LARGE_TEXT, ENOUGH_FOR_SHAPES = 4.5, 3.0, 3.0
 """Least ratios of luminance. Source: WCAG 2.2, 1.4.3 and 1.4.11."""
@@ -217,8 +217,8 @@ def test_it_prints_on_a_few_sheets_of_a4(tab: Tab, shown: Path) -> None:
     tab.open(shown)
     printed = tab.printed()
     sheets = re.findall(rb"/Type /Page\b", printed)
-    figures = tab.script("document.querySelectorAll('figure').length")
-    assert 1 <= len(sheets) <= 2 + figures
+    figures, cards = (tab.script(f"document.querySelectorAll('{one}').length") for one in ("figure", ".card"))
+    assert 1 <= len(sheets) <= 2 + figures + cards / 3
     sizes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([^\]]+)\]", printed)}
     assert {(round(wide), round(high)) for _, _, wide, high in sizes} == {(595, 842)}
 

@@ -59,6 +59,10 @@ def test_the_policies_travel_inside_the_library(files: set[str]) -> None:
     assert packed == {f"recovery_engine/{name}" for name in written}
 
 
+def test_the_look_of_pages_travels_with_what_writes_them(files: set[str]) -> None:
+    assert "recovery_cli/pages/style.css" in files
+
+
 @pytest.mark.parametrize("package", ["recovery_engine", "recovery_cli"])
 def test_it_tells_type_checkers_that_it_is_typed(files: set[str], package: str) -> None:
     assert f"{package}/py.typed" in files

@@ -104,6 +104,12 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def html_option(command: Command) -> Command:
+    """``--html``: a page for people."""
+    help = "Write a page with charts to read, print and send on; one file, works offline."
+    return click.option("--html", metavar="FILE|-", help=help)(command)
+
+
 def request_words(command: Command) -> Command:
     """``--role``, ``--remedy``, ...: the parts of a request that are words."""
     for name, help in reversed(REQUEST_WORDS.items()):

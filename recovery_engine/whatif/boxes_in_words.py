@@ -41,6 +41,17 @@ def box_in_words(space: Space, box: Box) -> tuple[str, ...]:
     return (*filter(None, phrases), *_proof(space, box))
 
 
+def sums_of(space: Space, box: Box) -> Iterator[tuple[str, tuple[tuple[int, int | None], ...]]]:
+    """What sums of the case a box bounds, this grant counted: in words, and from and to what, both included.
+
+    Minor units; None where there is no highest.
+    """
+    for place, label in box.items():
+        dimension = space.dimensions[place]
+        if dimension.kind == SUM and isinstance(label, tuple):
+            yield _counted(dimension), tuple((low, None if high >= LARGEST else high) for low, high in label)
+
+
 def _proof(space: Space, box: Box) -> Iterator[str]:
     for word, on_file in (("with", True), ("without", False)):
         places = [place for place, label in box.items() if space.dimensions[place].kind == PROOF and on_file in label]

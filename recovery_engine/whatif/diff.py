@@ -13,7 +13,7 @@ from recovery_engine.errors import Diagnostic, PolicyError
 from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, PolicyRef
 from recovery_engine.policy.schema import SECTIONS, Line, Policy
 from recovery_engine.whatif.boxes import MOST_BOXES, Region, one_of, regions
-from recovery_engine.whatif.boxes_in_words import box_in_words
+from recovery_engine.whatif.boxes_in_words import box_in_words, sums_of
 from recovery_engine.whatif.diagram import Diagram, Leaf, Node, TooLarge
 from recovery_engine.whatif.dimensions import Space, space
 from recovery_engine.whatif.integers import NotSettled
@@ -38,6 +38,7 @@ class Change(NamedTuple):
     witness: Witness
     before: Decision
     after: Decision
+    sums: tuple[tuple[str, tuple[tuple[int, int | None], ...]], ...] = ()
 
     @property
     def fresh(self) -> bool:
@@ -194,7 +195,15 @@ def _change(shared: Space, region: Region) -> Change:
         assert (decision.outcome, decision.to, decision.second, frozenset(decision.needs)) == answer[:4], region
     ladder = max(shared.policies, key=lambda policy: len(policy.ladder)).ladder
     where = box_in_words(shared, region.box)
-    return Change(direction(before, after, ladder), shared.basis, where, region.witness, decided[0], decided[1])
+    return Change(
+        direction(before, after, ladder),
+        shared.basis,
+        where,
+        region.witness,
+        decided[0],
+        decided[1],
+        tuple(sums_of(shared, region.box)),
+    )
 
 
 def _check_comparable(before: Policy, after: Policy) -> None:

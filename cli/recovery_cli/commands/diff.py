@@ -1,7 +1,7 @@
 """`recovery diff`: every request in the world that two policies decide differently."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import groupby
 
 import rich_click as click
@@ -10,7 +10,9 @@ from rich.text import Text
 
 from recovery_cli.asking import what_if_command
 from recovery_cli.exits import FINDINGS, FINE, Unusable
-from recovery_cli.options import complete_policy, json_option
+from recovery_cli.files import keep_apart
+from recovery_cli.options import complete_policy, html_option, json_option
+from recovery_cli.pages import page_writer
 from recovery_cli.policy_files import named_policy, policy_path
 from recovery_cli.render import console, count, in_words, indented, plain, print_json
 from recovery_engine import Change, Decision, Edit, Outcome, Policy, PolicyDiff, PolicyLibrary, diff_policies
@@ -37,6 +39,7 @@ DIRECTIONS = {"wider": "green", "narrower": "red", "sideways": "yellow"}
     help="Exit 1 where something changes so. May be repeated.",
 )
 @click.option("--most", type=click.IntRange(1), default=25, show_default=True, help="How many changes to show.")
+@html_option
 @json_option
 @click.pass_context
 def command(
@@ -47,6 +50,7 @@ def command(
     name: str | None,
     fail_on: tuple[str, ...],
     most: int,
+    html: str | None,
     as_json: bool,
 ) -> None:
     """Compare two policies over every possible request, not a sample.
@@ -60,16 +64,19 @@ def command(
       recovery diff policy.yaml draft.yaml
       recovery diff policy.yaml draft.yaml --fail-on wider
       recovery diff policies/ --at 2026-12-01 --at 2027-01-01
-      recovery diff hotel draft.yaml --json
+      recovery diff hotel draft.yaml --html changes.html
 
     Exit codes: 0 compared, 1 something changes that `--fail-on` names, or not everything could be compared and
     `--fail-on` is given, 2 a policy cannot be used.
     """
     names, policies = _chosen(before, after, days, name)
+    keep_apart("--html", html, names)
+    write_page = page_writer(html, "diff")
     found = diff_policies(*policies)
+    write_page(found, policies, names)
     if as_json:
         print_json(document(found, policies, names))
-    else:
+    elif not html:
         _show(found, policies, names, most)
     if fail_on:
         failed = not found.complete or (found.changes if "any" in fail_on else found.directions & set(fail_on))
@@ -98,7 +105,7 @@ def _chosen(
 def _show(found: PolicyDiff, policies: tuple[Policy, Policy], names: tuple[str, str], most: int) -> None:
     out = console()
     _show_verdict(out, found)
-    common = _common(change.where for change in found.changes) if len(found.changes) > 1 else []
+    common = shared_phrases(found.changes)
     if common:
         out.print(indented(Text.assemble("in all of them: ", plain(", ".join(common)))))
     left = most
@@ -132,10 +139,11 @@ def _show_verdict(out: Console, found: PolicyDiff) -> None:
     out.print(Text.assemble((said, "bold"), f" ({shown})"))
 
 
-def _common(wheres: Iterable[tuple[str, ...]]) -> list[str]:
-    """The phrases that all changes share, in order."""
-    first, *others = list(wheres) or [()]
-    return [phrase for phrase in first if all(phrase in where for where in others)]
+def shared_phrases(changes: Sequence[Change]) -> list[str]:
+    """The phrases that all changes share, in order; none where there is one change only."""
+    if len(changes) < 2:
+        return []
+    return [phrase for phrase in changes[0].where if all(phrase in change.where for change in changes)]
 
 
 def _step(change: Change) -> str:

@@ -100,11 +100,10 @@ class Bin(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Amounts from *low* to *high*, both included; None where there is no highest."""
+    """Amounts that belong together, as ranges that include both ends; None where there is no highest."""
 
     name: str
-    low: int
-    high: int | None
+    ranges: Sequence[tuple[int, int | None]]
     direction: str
 
 
@@ -118,7 +117,7 @@ class Point(NamedTuple):
 
 
 def step_curve(
-    name: str, points: Sequence[tuple[int, float]], marks: Sequence[Mark], currency: str, unit: Unit
+    name: str, points: Sequence[tuple[int, float]], marks: Sequence[Mark], along: Unit, unit: Unit
 ) -> Drawing:
     """A measure against a limit: it stands still between the amounts at which history changes."""
     shown = _thinned(points)
@@ -127,7 +126,7 @@ def step_curve(
         axes.step([at for at, _ in shown], [value for _, value in shown], where="post", color=DRAFT, linewidth=2)
         axes.margins(x=0.02, y=0.12)
         _vertical(axes, marks)
-        _scale(axes.xaxis, money(currency), letters, grid=False)
+        _scale(axes.xaxis, along, letters, grid=False)
         _scale(axes.yaxis, unit, letters)
 
     return _drawn(name, draw, lambda _: 2.5 + 0.18 * len(marks))
@@ -186,17 +185,18 @@ def estimates(name: str, figures: Sequence[Estimate], unit: Unit, beside: Mark) 
 
 
 def boxes(name: str, found: Sequence[Box], currency: str) -> Drawing:
-    """Each region of a diff as a bar over the amounts it holds: an arrow where it has no end, a dot where it is one."""
+    """The amounts of each box as bars on one axis: an arrow where there is no end, a dot where it is one amount."""
     names = [box.name for box in found]
-    ends = [end for box in found for end in (box.low, box.high) if end is not None]
+    ends = [end for box in found for range_ in box.ranges for end in range_ if end is not None]
     right = max(ends, default=0) * 1.15 or 100
 
     def draw(axes: Axes, letters: int) -> None:
         for box, top in zip(found, _rows(axes, names, letters, 0.34), strict=True):
-            colour, end, at = DIRECTIONS[box.direction], right if box.high is None else box.high, top + 0.12
-            axes.plot([box.low, end], [at, at], color=colour, linewidth=8, solid_capstyle="butt")
-            shape = ">" if box.high is None else "o" if box.low == end else ""
-            axes.plot([end], [at], shape, color=colour, markersize=11 if shape == ">" else 7, clip_on=False)
+            colour, at = DIRECTIONS[box.direction], top + 0.12
+            for low, high in box.ranges:
+                end, shape = (right, ">") if high is None else (high, "o" if high == low else "")
+                axes.plot([low, end], [at, at], color=colour, linewidth=8, solid_capstyle="butt")
+                axes.plot([end], [at], shape, color=colour, markersize=11 if high is None else 7, clip_on=False)
         axes.set_xlim(-right * 0.01, right)
         _scale(axes.xaxis, money(currency), letters)
 
@@ -205,13 +205,18 @@ def boxes(name: str, found: Sequence[Box], currency: str) -> Drawing:
 
 def frontier(name: str, points: Sequence[Point], cost: str, gain: str, cost_unit: Unit, gain_unit: Unit) -> Drawing:
     """What every pair of limits costs and brings; those that no other beats are joined, and may have a name."""
-    beaten = [one for one in points if not one.best]
+    beaten = _apart([one for one in points if not one.best])
     best = sorted(one for one in points if one.best)
 
     def draw(axes: Axes, letters: int) -> None:
         axes.plot([one.cost for one in beaten], [one.gain for one in beaten], "o", color=THEN, markersize=3.5)
         axes.plot(
-            [one.cost for one in best], [one.gain for one in best], "o-", color=DRAFT, markersize=6, linewidth=1.5
+            [one.cost for one in best],
+            [one.gain for one in best],
+            "o-",
+            color=DRAFT,
+            markersize=6 if len(best) < 30 else 3,
+            linewidth=1.5,
         )
         for one in best:
             axes.annotate(
@@ -256,7 +261,7 @@ def _vertical(axes: Axes, marks: Sequence[Mark]) -> None:
 
 def _scale(axis: Axis, unit: Unit, letters: int, *, grid: bool = True) -> None:
     """Round figures on an axis, as many as there is room for; ``90%`` and not ``90.0%``."""
-    axis.set_major_locator(MaxNLocator(8 if letters > 60 else 4, integer=unit is number))
+    axis.set_major_locator(MaxNLocator(8 if letters > 60 else 4, steps=[1, 2, 2.5, 5, 10], integer=unit is number))
     axis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0(?=%|$)", "", unit(value))))
     if grid:
         axis.grid(color=LINE, linewidth=0.7)
@@ -283,7 +288,7 @@ def _height(names: Sequence[str], letters: int, room: float) -> float:
 
 
 def _lines(name: str, letters: int) -> list[str]:
-    return wrap(plain(name), letters, max_lines=3, placeholder=" …")
+    return wrap(plain(name), letters, max_lines=2, placeholder=" …")
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -298,6 +303,13 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
         places = {0, len(stretch) - 1, values.index(min(values)), values.index(max(values))}
         kept += [stretch[at] for at in sorted(places)]
     return kept
+
+
+def _apart(points: Sequence[Point]) -> list[Point]:
+    """Of points that would cover each other, one."""
+    wide = max((one.cost for one in points), default=0) or 1
+    high = max((one.gain for one in points), default=0) or 1
+    return list({(round(80 * one.cost / wide), round(60 * one.gain / high)): one for one in points}.values())
 
 
 def _drawn(name: str, draw: Callable[[Axes, int], None], height: Callable[[int], float]) -> Drawing:

@@ -15,6 +15,10 @@ from recovery_cli.render import count, plain
 ROWS_AT_MOST = 200
 """Rows of a table that a page shows; how many are left out is said below it."""
 
+_WHOLE = 20
+"""Letters of a word, a day or a number that is not broken into lines in a table."""
+_FIGURE = Markup(' class="figure"')
+
 
 class Tile(NamedTuple):
     """One figure that matters: what it is, its value, and what to hold it against."""
@@ -83,19 +87,36 @@ def paragraph(text: str | Markup) -> Markup:
     return made("<p>{}</p>\n", text)
 
 
+def sentence(text: str) -> str:
+    """What is said in lower case elsewhere, as a sentence of a page."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def listed(lines: Iterable[str | Markup]) -> Markup:
     """A list of sentences."""
     return made("<ul>{}</ul>\n", joined(made("<li>{}</li>", line) for line in lines))
 
 
+def coloured(direction: str, text: str) -> Markup:
+    """A text in the colour of a direction: wider, narrower or sideways, which the text says too."""
+    return made('<span class="{}">{}</span>', direction, text)
+
+
 def code(text: str) -> Markup:
     """Something to copy, such as a request for `what-if`."""
-    return made("<code>{}</code>", text)
+    words = (made('<span class="whole">{}</span>' if len(word) <= _WHOLE else "{}", word) for word in text.split(" "))
+    return made("<code>{}</code>", Markup(" ").join(words))
 
 
 def note(heading: str, *parts: Markup) -> Markup:
     """What a reader must know before believing the rest."""
     return made('<aside class="note"><h3>{}</h3>{}</aside>\n', heading, joined(parts))
+
+
+def card(heading: str | Markup, *pairs: tuple[str, str | Markup]) -> Markup:
+    """One thing with what there is to say about it, name by name."""
+    named = joined(made("<dt>{}</dt><dd>{}</dd>", name, value) for name, value in pairs)
+    return made('<article class="card"><h3>{}</h3><dl>{}</dl></article>\n', heading, named)
 
 
 def details(summary: str, *parts: Markup) -> Markup:
@@ -106,16 +127,11 @@ def details(summary: str, *parts: Markup) -> Markup:
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Markup]], figures: int = 0) -> Markup:
     """A table whose first column names the row, and whose last *figures* columns hold figures."""
     words = len(columns) - figures
-    kinds = ["" if at < words else Markup(' class="figure"') for at in range(len(columns))]
-    head = joined(made('<th scope="col"{}>{}</th>', kind, name) for kind, name in zip(kinds, columns, strict=True))
+    head = joined(
+        made('<th scope="col"{}>{}</th>', _FIGURE if at >= words else "", name) for at, name in enumerate(columns)
+    )
     body = joined(
-        made(
-            "<tr>{}</tr>\n",
-            joined(
-                made('<th scope="row">{}</th>' if at == 0 else "<td{1}>{0}</td>", cell, kind)
-                for at, (cell, kind) in enumerate(zip(row, kinds, strict=True))
-            ),
-        )
+        made("<tr>{}</tr>\n", joined(_cell(at, cell, at >= words) for at, cell in enumerate(row)))
         for row in rows[:ROWS_AT_MOST]
     )
     left_out = len(rows) - ROWS_AT_MOST
@@ -127,6 +143,12 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Ma
         body=body,
         rest=paragraph(f"{count(left_out, 'more row')} not shown here; --json has every one.") if left_out > 0 else "",
     )
+
+
+def _cell(at: int, cell: str | Markup, is_figure: bool) -> Markup:
+    whole = len(cell) <= _WHOLE and " " not in cell
+    kind = _FIGURE if is_figure else Markup(' class="whole"') if whole else ""
+    return made('<th scope="row"{}>{}</th>' if at == 0 else "<td{}>{}</td>", kind, cell)
 
 
 def chart(title: str, in_words: str, drawing: Drawing, behind: Markup) -> Markup:
