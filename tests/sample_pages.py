@@ -1,12 +1,18 @@
 """A page with every part and every chart there is, some of them with more than comfortably fits."""
 
+import csv
+import random
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recovery_cli.pages import charts
+from recovery_cli.pages.backtest import backtest_page
 from recovery_cli.pages.charts import Bin, Box, Estimate, Mark, Pair, Point
 from recovery_cli.pages.diff import diff_page
 from recovery_cli.pages.page import Section, Tile, chart, code, details, listed, note, page, paragraph, table, tiles
-from recovery_engine import diff_policies, parse_policy, shipped_policies
+from recovery_cli.pages.sweep import sweep_page
+from recovery_engine import SweepRange, backtest, diff_policies, parse_policy, shipped_policies, sweep
 
 NASTY = "<script>alert('x')</script> & \"$20.00 or $30.00\""
 LONG = "a refund at a site that has a rather long name, with severity major or critical, and a bill of at least $100.00"
@@ -126,3 +132,38 @@ def of_no_difference() -> str:
     """The page of a policy compared with itself."""
     policy = parse_policy(shipped_policies()["classic"].read_text(encoding="utf-8"))
     return diff_page(diff_policies(policy, policy), (policy, policy), ("classic", "classic"))
+
+
+FRONTLINE, SUPERVISOR = "authority-1/total/frontline", "authority-1/total/supervisor"
+
+
+def write_history(path: Path, requests: int = 1_500) -> Path:
+    """A quarter of refunds under a limit of $80.00, many just below $100.00; some that no policy can decide."""
+    chance = random.Random(3)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow("recovery,day,role,employee,site,remedy,category,amount,outcome,to".split(","))
+        for at in range(requests):
+            cents = (
+                int(100 * chance.lognormvariate(4, 0.9)) if chance.random() < 0.85 else 9_500 + chance.randrange(500)
+            )
+            outcome = ["approve", ""] if cents <= 8_000 else ["escalate", "supervisor"]
+            asked = [f"R-{at}", f"2026-0{1 + at // 501}-{1 + at % 28:02d}", "frontline" if at % 500 else "intern"]
+            where = [f"emp-{chance.randrange(40)}", chance.choice(["London", "Kyoto", NASTY])]
+            rows.writerow(
+                [*asked, *where, "refund", chance.choice(["late", "billing"]), f"{cents / 100:.2f}", *outcome]
+            )
+    return path
+
+
+def of_history(report: str) -> str:
+    """The page of a back-test, of one of a sample, of a sweep, or of a sweep of two limits."""
+    classic = parse_policy(shipped_policies()["classic"].read_text(encoding="utf-8"))
+    with TemporaryDirectory() as folder:
+        history = write_history(Path(folder) / "history.csv")
+        if report == "sweep":
+            return sweep_page(sweep(classic, history, SweepRange(FRONTLINE, "0", "249")))
+        if report == "two limits":
+            ranges = SweepRange(FRONTLINE, "20", "200"), SweepRange(SUPERVISOR, "100", "400")
+            return sweep_page(sweep(classic, history, *ranges, steps=12))
+        return backtest_page(backtest(classic, history, is_sample=report == "sample"))

@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import MISSING, WIDTHS, Tab, browser, opened_browser
-from sample_pages import every_part, of_a_diff
+from sample_pages import every_part, of_a_diff, of_history
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(browser() is None, reason=MISSING)]
 
-PAGES = {"every part": every_part, "a diff": of_a_diff}
+PAGES = {"every part": every_part, "a diff": of_a_diff} | {
+    f"a {report}": partial(of_history, report) for report in ("back-test", "sample", "sweep", "two limits")
+}
 
 ENOUGH_FOR_TEXT, ENOUGH_FOR_LARGE_TEXT, ENOUGH_FOR_SHAPES = 4.5, 3.0, 3.0
 """Least ratios of luminance. Source: WCAG 2.2, 1.4.3 and 1.4.11."""

@@ -1,6 +1,7 @@
 """`recovery backtest`: history decided again by a draft, and what would have been different."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -11,7 +12,8 @@ from recovery_cli.documents import document
 from recovery_cli.exits import FINDINGS, FINE
 from recovery_cli.files import keep_apart
 from recovery_cli.histories import history_options, read_day, source_of, watched
-from recovery_cli.options import complete_policy, json_option
+from recovery_cli.options import complete_policy, html_option, json_option
+from recovery_cli.pages import page_writer
 from recovery_cli.policy_files import named_policy, policy_path
 from recovery_cli.render import Figures, console, count, in_words, indented, note_lone_matcher, plain, print_json
 from recovery_engine import Money
@@ -43,6 +45,7 @@ MOST_SHOWN = 10
     metavar="POINTS",
     help="Exit 1 where the share settled on the spot falls by more percentage points than this.",
 )
+@html_option
 @json_option
 @click.pass_context
 def command(
@@ -56,6 +59,7 @@ def command(
     against: str | None,
     changed: str | None,
     fail_on_drop: float | None,
+    html: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -76,13 +80,17 @@ def command(
     Exit codes: 0 done, 1 it falls further than --fail-on-drop, 2 the history or the draft cannot be used.
     """
     source = source_of(ctx, database, history, mapped, constants)
-    keep_apart("--changed", changed, [policy_path(draft), *([history] if history else [])])
+    read: list[str | Path] = [policy_path(draft), *([history] if history else [])]
+    keep_apart("--changed", changed, read)
+    keep_apart("--html", html, read)
     policy, other = named_policy(draft), named_policy(against) if against else None
     note_lone_matcher()
+    write_page = page_writer(html, "backtest")
     report = tested(policy, source, other, changed, options)
+    write_page(report)
     if as_json:
         print_json(_as_json(report))
-    else:
+    elif not html:
         show(report)
     if changed:
         click.echo(f"wrote {count(report.changed, 'request')} to {changed}", err=True)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -15,7 +16,8 @@ from recovery_cli.documents import document
 from recovery_cli.exits import FINE
 from recovery_cli.files import keep_apart, write_text
 from recovery_cli.histories import history_options, read_day, source_of, watched
-from recovery_cli.options import json_option, policy_option
+from recovery_cli.options import html_option, json_option, policy_option
+from recovery_cli.pages import page_writer
 from recovery_cli.policy_files import named_policy, policy_path
 from recovery_cli.render import console, count, indented, note_lone_matcher, plain, print_json
 from recovery_engine import Money, SweepRange
@@ -40,6 +42,7 @@ BAR_WIDTH = 20
 @click.option("--until", "last_day", callback=read_day, metavar="DAY", help="The last business day.")
 @click.option("--steps", type=click.IntRange(min=2), metavar="N", help="Try only N values of each, evenly apart.")
 @file_option("--csv", "csv_file", help="Write every step to a CSV file, `-` for stdout.")
+@html_option
 @json_option
 @click.pass_context
 def command(
@@ -57,6 +60,7 @@ def command(
     mapped: dict[str, str],
     constants: dict[str, str],
     csv_file: str | None,
+    html: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,7 +83,9 @@ def command(
     Exit codes: 0 done, 2 the history, the policy or the limit cannot be used.
     """
     source = source_of(ctx, database, history, mapped, constants)
-    keep_apart("--csv", csv_file, [policy_path(policy_name), *([history] if history else [])])
+    read: list[str | Path] = [policy_path(policy_name), *([history] if history else [])]
+    keep_apart("--csv", csv_file, read)
+    keep_apart("--html", html, read)
     ranges = [SweepRange(limit, first, last)]
     if other is not None and other_first is not None and other_last is not None:
         ranges.append(SweepRange(other, other_first, other_last))
@@ -87,12 +93,14 @@ def command(
         raise click.UsageError("--and, --and-from and --and-to go together", ctx)
     policy = named_policy(policy_name)
     note_lone_matcher()
+    write_page = page_writer(html, "sweep")
     found = swept(policy, source, ranges, options)
     if csv_file:
         write_text(csv_file, _as_csv(found))
+    write_page(found)
     if as_json:
         print_json(_as_json(found))
-    elif csv_file != "-":
+    elif csv_file != "-" and not html:
         show(found)
     ctx.exit(FINE)
 
