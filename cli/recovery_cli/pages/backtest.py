@@ -12,7 +12,7 @@ from recovery_cli.render import count, in_words
 from recovery_engine import Money, Outcome
 
 if TYPE_CHECKING:
-    from recovery_engine import Affected, Answer, Answers, BackTest
+    from recovery_engine import Affected, Answered, Answers, BackTest
 
 _SPOT = "settled on the spot"
 _BARS_AT_MOST = 8
@@ -131,7 +131,7 @@ def _counts(said: "Answers") -> Iterator[tuple[str, int]]:
     yield "incomplete", said.incomplete
 
 
-def _in_words(answer: "Answer") -> str:
+def _in_words(answer: "Answered") -> str:
     words = {Outcome.APPROVE: "on the spot", Outcome.DENY: "denied", Outcome.INCOMPLETE: "incomplete"}
     return words.get(answer.outcome, f"sent to {in_words(answer.to)}" if answer.to else "sent up")
 
