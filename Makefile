@@ -26,7 +26,7 @@ help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: $(DEV)  ## a two-minute tour: a policy, some requests, some answers
-	@$(BIN)/recovery demo
+	@$(BIN)/recovery demo --html what-if-demo.html
 
 test: $(DEV)  ## all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -47,7 +47,7 @@ bench: $(BENCH)  ## how fast, measured beside other rule engines
 	@$(BIN)/python -m benchmarks
 
 clean:  ## remove what make has made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist what-if-demo.html
 
 $(DEV): pyproject.toml
 	@$(if $(PYTHON),,$(error no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python3.12))

@@ -29,7 +29,7 @@ def some_requests(random: Random, writer: RequestWriter, count: int, days: int, 
     asked, day = [], FIRST
     for number in range(count):
         if random.random() < days / count:
-            day += timedelta(random.choice((1, 1, 1, 2, 40, 400)))
+            day += timedelta(random.choice((1, 1, 1, 2, 40, 100)))
         request, _ = writer.request(random)
         case = f"case-{random.randrange(2 * few)}"
         customer = random.choice((f"customer-{random.randrange(few)}", None))

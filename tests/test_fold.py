@@ -128,12 +128,16 @@ def test_it_is_what_an_engine_says_to_the_same_requests(random: Random) -> None:
     tracks = ["organisation"] if any(line.per == "organisation" for line in policy.budgets) else []
     said, kept = [], []
     with TemporaryDirectory() as folder, opened(f"{folder}/log.db", text, clock=clock, tracks=tracks) as engine:
+        last = asked[0].day
         for day, request in asked:
+            if day > last + timedelta(390):  # an engine takes a clock that goes further ahead for a wrong one
+                break
             clock.now_us = max(clock.now_us + 1, _noon_us(day))
             try:
                 decision = engine.request(request)
             except InvalidRequest:
                 continue
+            last = day
             kept.append(Asked(day, request))
             said.append((str(decision.outcome), decision.to, decision.second, decision.needs))
             if decision.outcome == "escalate":

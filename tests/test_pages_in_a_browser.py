@@ -206,6 +206,9 @@ def test_the_keyboard_reaches_everything_that_opens_and_scrolls(tab: Tab, shown:
     reached: list[list[Any]] = []
     while (tab.press("Tab") or True) and tab.script("document.activeElement !== document.body"):
         reached.append(tab.script(ON_FOCUS))
+        if len(reached) > 1 and reached[-1] == reached[0]:  # some browsers go round without leaving the page
+            reached.pop()
+            break
         if reached[-1][0] == "SUMMARY":
             tab.press("Enter")
     assert [text for tag, text, style, width in reached if style == "none" or width < 2] == []

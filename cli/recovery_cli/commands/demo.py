@@ -1,4 +1,4 @@
-"""`recovery demo`: real complaints decided by real policies, put into a log, and the log changed by one byte."""
+"""`recovery demo`: real complaints decided by real policies, put into a log, and what another limit would have done."""
 
 import re
 from collections.abc import Iterator
@@ -14,44 +14,66 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recovery_cli.answers import Answered, Tally, decide_rows
+from recovery_cli.answers import Answered, Kind, Tally, decide_rows
 from recovery_cli.columns import Columns
+from recovery_cli.commands.diff import answer_in_words
 from recovery_cli.documents import document, row_document
 from recovery_cli.listing import show_rows
-from recovery_cli.options import json_option
+from recovery_cli.options import html_option, json_option
+from recovery_cli.pages import page_writer
 from recovery_cli.policy_files import named_policy
 from recovery_cli.render import STYLES, console, in_words, indented, note_lone_matcher, plain, print_json
 from recovery_cli.rows import CSV, JSONL, Row, Rows, open_rows
 from recovery_cli.way_up import Scene, scenes
-from recovery_engine import Decision, Outcome, RecoveryEngine, RecoveryLog, read_request, shipped_policies, verify
+from recovery_engine import (
+    Decision,
+    Money,
+    Outcome,
+    Policy,
+    RecoveryEngine,
+    RecoveryLog,
+    diff_policies,
+    read_request,
+    shipped_policies,
+    verify,
+)
 
 if TYPE_CHECKING:
-    from recovery_engine import AuditRow, Report
+    from recovery_engine import AuditRow, BackTest, Change, Report
 
 NOT_REQUEST = ("policy", "story")
 LOGGED = "hotel"
+SETTLED = Kind("approve", None, None, ())
 FIRST_US, MINUTE_US = 1_795_255_200_000_000, 60_000_000  # a Saturday morning in November 2026
 BEFORE, AFTER = b'"request":{"amount":2800,', b'"request":{"amount":2300,'
 
 
+DRAFT = "classic-raised.yaml"
+
+
 @click.command("demo")
+@html_option
 @json_option
 @click.pass_context
-def command(ctx: click.RichContext, as_json: bool) -> None:
+def command(ctx: click.RichContext, html: str | None, as_json: bool) -> None:
     """See real complaints decided by real policies.
 
     First 402 refunds that customers of an online shop asked for, under the classic limits of 100, 250 and 500; then
     complaints from a hotel and a restaurant, one by one, each with its reason; then the way up, with what the guest is
-    told at every step; then the hotel's in a log, which is verified before and after one byte of its file is changed.
-    The files are in temporary folders and go with them.
+    told at every step; then the hotel's in a log, which is verified before and after one byte of its file is changed;
+    then what would be different if the frontline might give 120. The files are in temporary folders and go with them;
+    `--html` keeps the last answer as a page.
 
     \b
     Examples:
       recovery demo
+      recovery demo --html what-if.html
       recovery demo --json
     """
     note_lone_matcher()
-    tally = _tally_of("retail_refunds.csv")
+    write_page = page_writer(html, "backtest")
+    tally = _tally_of("retail_refunds.csv", named_policy("classic"))
+    question = _question("retail_refunds.csv", tally)
     answers = list(_complaints("complaints.jsonl"))
     way_up = list(scenes())
     logged = _logged("complaints.jsonl")
@@ -63,6 +85,7 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
                 "complaints": complaints,
                 "way_up": [one._asdict() for one in way_up],
                 "log": logged.as_dict(),
+                "what_if": question.as_dict(),
             }
         )
         return
@@ -75,12 +98,14 @@ def command(ctx: click.RichContext, as_json: bool) -> None:
         _show(out, story, decision)
     _show_way_up(out, way_up)
     _show_log(out, logged)
+    _show_question(out, question)
+    if html:
+        write_page(_back_tested("retail_refunds.csv"))
     line = "what-if --role frontline --remedy refund --amount 150"
     out.print(f"\nAsk one yourself: {ctx.find_root().obj or 'recovery'} {line}", soft_wrap=True)
 
 
-def _tally_of(name: str) -> Tally:
-    policy = named_policy("classic")
+def _tally_of(name: str, policy: Policy) -> Tally:
     tally = Tally(policy)
     with (_folder() / name).open("rb") as stream:
         for answered in decide_rows(policy, open_rows(stream, name, CSV), Columns(policy, {}, {"role": "frontline"})):
@@ -167,6 +192,49 @@ def _show_way_up(out: Console, way_up: list[Scene]) -> None:
         out.print(Text(f"{one.what}: {one.came}"))
         if one.told:
             out.print(Text(f"  “{one.told}”", "dim"))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What another limit changes: over every request there can be, and for the refunds of the shop."""
+
+    changes: "tuple[Change, ...]"
+    now: Tally
+    then: Tally
+
+    @property
+    def more(self) -> tuple[int, Money]:
+        """How many more are settled on the spot, and the money they come to."""
+        rows, minor = ([getattr(tally, name)[SETTLED] for tally in (self.now, self.then)] for name in ("rows", "minor"))
+        return rows[1] - rows[0], Money(minor[1] - minor[0], self.now.policy.currency)
+
+    def as_dict(self) -> dict[str, object]:
+        """The answer for programs."""
+        changes = [{"direction": change.direction, "where": list(change.where)} for change in self.changes]
+        return {"changes": changes, "more_on_the_spot": self.more[0], "more_money": self.more[1].decimal}
+
+
+def _question(name: str, now: Tally) -> Question:
+    draft = named_policy(str(_folder() / DRAFT))
+    return Question(diff_policies(now.policy, draft).changes, now, _tally_of(name, draft))
+
+
+def _show_question(out: Console, question: Question) -> None:
+    out.print()
+    out.print(Text("What if the frontline might give 120 in the place of 100?", "bold"))
+    for change in question.changes:
+        was, will = (answer_in_words(decision) for decision in (change.before, change.after))
+        out.print(f"of all requests, only these: {', '.join(change.where)}: {was} → {will}", soft_wrap=True)
+    count_, money = question.more
+    out.print(f"of the shop's 402 refunds, {count_} more settled on the spot, {money} more without a second look")
+
+
+def _back_tested(name: str) -> "BackTest":
+    from recovery_engine import HistoryFile, backtest
+
+    constants = {"role": "frontline", "remedy": "refund"}
+    history = HistoryFile(_folder() / name, {"amount": "amount_usd"}, constants)
+    return backtest(named_policy(str(_folder() / DRAFT)), history, named_policy("classic"))
 
 
 def _folder() -> Path:
