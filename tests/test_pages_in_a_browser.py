@@ -80,9 +80,12 @@ TEXTS_OVER_TEXTS = """
 
 HEADINGS = "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(node => Number(node.tagName[1]))"
 
+# A browser may go round without leaving the page.
+NEW_FOCUS = "document.activeElement !== document.body && !document.activeElement.dataset.reached"
 ON_FOCUS = """
 (() => {
   const node = document.activeElement, look = getComputedStyle(node);
+  node.dataset.reached = "yes";
   return [node.tagName, node.textContent.slice(0, 40), look.outlineStyle, parseFloat(look.outlineWidth)];
 })()
 """
@@ -204,11 +207,8 @@ def test_every_table_says_what_it_is_and_what_its_heads_are_for(tab: Tab, shown:
 def test_the_keyboard_reaches_everything_that_opens_and_scrolls(tab: Tab, shown: Path) -> None:
     tab.open(shown)
     reached: list[list[Any]] = []
-    while (tab.press("Tab") or True) and tab.script("document.activeElement !== document.body"):
+    while (tab.press("Tab") or True) and tab.script(NEW_FOCUS):
         reached.append(tab.script(ON_FOCUS))
-        if len(reached) > 1 and reached[-1] == reached[0]:  # some browsers go round without leaving the page
-            reached.pop()
-            break
         if reached[-1][0] == "SUMMARY":
             tab.press("Enter")
     assert [text for tag, text, style, width in reached if style == "none" or width < 2] == []
