@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from recovery_engine.history.bunching import Bunching
     from recovery_engine.history.files import HistoryFile
     from recovery_engine.history.reports import Affected, Answered, Answers, Bin, ChangedRequest, Interval, Shift
+    from recovery_engine.history.shadow import Shadowed, seen_in, shadow_report, shadowed
     from recovery_engine.history.sweep import Sweep, SweepRange, SweepStep, SweptLimit, sweep
     from recovery_engine.history.table import LeftOut
     from recovery_engine.log.projection import RecoveryState
@@ -140,6 +141,7 @@ _LATER = {
     "Reopened": "log.proof.anchors",
     "Report": "log.verification.verify",
     "Sample": "log.reading.queries",
+    "Shadowed": "history.shadow",
     "Shift": "history.reports",
     "SignedCheckpoint": "log.proof.checkpoints",
     "Stats": "log.reading.queries",
@@ -162,6 +164,9 @@ _LATER = {
     "read_anchor": "log.proof.anchors",
     "read_vkeys": "log.proof.anchors",
     "rebuild": "log.verification.rebuild",
+    "seen_in": "history.shadow",
+    "shadow_report": "history.shadow",
+    "shadowed": "history.shadow",
     "story_lines": "log.reading.story",
     "sweep": "history.sweep",
     "upgrade": "log.verification.upgrade",
@@ -249,6 +254,7 @@ __all__ = [
     "Report",
     "Rung",
     "Sample",
+    "Shadowed",
     "Shift",
     "SignedCheckpoint",
     "Staff",
@@ -294,6 +300,9 @@ __all__ = [
     "read_vkeys",
     "rebuild",
     "run_examples",
+    "seen_in",
+    "shadow_report",
+    "shadowed",
     "shipped_policies",
     "story_lines",
     "sweep",

@@ -15,8 +15,11 @@ from recovery_engine import HistoryFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+log_option = click.option(
+    "--database", envvar="RECOVERY_DATABASE", show_envvar=True, metavar="FILE|URL", help="The log."
+)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--database", envvar="RECOVERY_DATABASE", show_envvar=True, metavar="FILE|URL", help="The log."),
+    log_option,
     file_option("--history", help="A CSV or Parquet file instead: an export of the log, or any other history."),
     assignment_option("--map", "mapped", "FIELD=COLUMN", "Read that column of the file."),
     assignment_option("--set", "constants", "FIELD=VALUE", "The same for every row of the file; wins over columns."),

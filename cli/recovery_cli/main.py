@@ -40,6 +40,7 @@ VERBS = {
     "backtest": ("backtest", "Decide history again by a draft: what would have been different."),
     "sweep": ("sweep", "Show what history comes to at every value of one limit, or of two."),
     "fmt": ("fmt", "Lay policies out: limits in columns, comments where they are."),
+    "watch": ("watch", "See what a draft would say to live requests, never enforced."),
     "policies": ("policies", "List the starter policies, or copy one to start from."),
     "schema": ("schema", "Print the JSON Schema of a policy, for editors."),
     "doctor": ("doctor", "Say whether this installation is sound."),
@@ -54,7 +55,7 @@ GROUPS = {
     "For the customer": ("request", "answer", "amend", "withdraw", "fulfil", "void", "promises", "case"),
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
-    "What if?": ("diff", "backtest", "sweep"),
+    "What if?": ("diff", "backtest", "sweep", "watch"),
     "Policies": ("check", "test", "fmt", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }

@@ -21,7 +21,7 @@ from recovery_engine.whatif.standing import Answer, Standing
 from recovery_engine.whatif.witness import Witness
 
 WIDER, NARROWER, SIDEWAYS = "wider", "narrower", "sideways"
-NOT_COMPARABLE = "RP020"
+NOT_COMPARABLE = "RP040"
 
 
 class Change(NamedTuple):

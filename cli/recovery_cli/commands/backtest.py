@@ -89,7 +89,7 @@ def command(
     report = tested(policy, source, other, changed, options)
     write_page(report)
     if as_json:
-        print_json(_as_json(report))
+        print_json(report_as_json(report))
     elif not html:
         show(report)
     if changed:
@@ -116,7 +116,7 @@ def _drop(report: "BackTest") -> float:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _as_json(report: "BackTest") -> dict[str, Any]:
+def report_as_json(report: "BackTest") -> dict[str, Any]:
     found: dict[str, Any] = document(report)
     for name, side in (("before", report.before), ("after", report.after)):
         if side is not None:
