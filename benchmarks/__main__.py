@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import deciding, folding, loading, proving, recording
+from benchmarks import analysing, deciding, folding, loading, proving, recording
 from benchmarks.deciding import contestants, present
 from benchmarks.raw_logs import file_system, sqlite3
 from benchmarks.report import as_json, show
@@ -54,6 +54,7 @@ def main() -> None:
     size = QUICK if arguments.quick else WHOLE
     everyone = contestants()
     rows = [*deciding.rows(everyone, size.requests, size.passes), *loading.rows(size.processes, size.passes)]
+    rows += analysing.rows(size.proving_passes)
     of_the_log = [
         *recording.rows(arguments.folder, size.recoveries, size.log_passes),
         *proving.rows(arguments.folder, arguments.entries or size.entries, size.proving_passes),

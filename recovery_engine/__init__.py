@@ -36,6 +36,7 @@ from recovery_engine.policy.library import (
     PolicyLibrary,
     check_policy,
     check_policy_file,
+    lint_policy_file,
     load_policy,
     parse_policy,
     read_staff_file,
@@ -97,6 +98,9 @@ if TYPE_CHECKING:
         Waiting,
     )
     from recovery_engine.whatif.diff import Change, Edit, PolicyDiff, diff_policies
+    from recovery_engine.whatif.lint import Lint, lint_policy
+    from recovery_engine.whatif.lint_codes import LINT_CODES, LintCode, explained
+    from recovery_engine.whatif.lint_desk import LintFinding
 
 # What keeps a log is imported when it is first asked for: whoever only decides need not wait for a database driver.
 _LATER = {
@@ -121,7 +125,11 @@ _LATER = {
     "HistoryFile": "history.files",
     "Interval": "history.reports",
     "Keys": "log.proof.checkpoints",
+    "LINT_CODES": "whatif.lint_codes",
     "LeftOut": "history.table",
+    "Lint": "whatif.lint",
+    "LintCode": "whatif.lint_codes",
+    "LintFinding": "whatif.lint_desk",
     "LogEntry": "log.reading.queries",
     "LogReceipt": "log.writing.group",
     "Lost": "log.proof.anchors",
@@ -159,7 +167,9 @@ _LATER = {
     "check_proof": "log.proof.proofs",
     "checkpoint": "log.proof.checkpoints",
     "diff_policies": "whatif.diff",
+    "explained": "whatif.lint_codes",
     "keygen": "log.proof.checkpoints",
+    "lint_policy": "whatif.lint",
     "proof": "log.proof.proofs",
     "read_anchor": "log.proof.anchors",
     "read_vkeys": "log.proof.anchors",
@@ -183,6 +193,7 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
+    "LINT_CODES",
     "NO_USAGE",
     "Affected",
     "Alternative",
@@ -220,6 +231,9 @@ __all__ = [
     "Keys",
     "LeftOut",
     "LineCoverage",
+    "Lint",
+    "LintCode",
+    "LintFinding",
     "LogEntry",
     "LogError",
     "LogReceipt",
@@ -285,9 +299,12 @@ __all__ = [
     "cover_examples",
     "decide",
     "diff_policies",
+    "explained",
     "format_policy",
     "json_schema",
     "keygen",
+    "lint_policy",
+    "lint_policy_file",
     "load_policy",
     "matcher_in_service",
     "never_decided",

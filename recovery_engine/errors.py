@@ -15,7 +15,7 @@ class Diagnostic:
     """
 
     code: str
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     where: str
     message: str
     help: str = ""

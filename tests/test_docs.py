@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "policies").rglob("*.md"))]
 DIAGNOSTICS = ROOT / "docs/DIAGNOSTICS.md"
+LINT = ROOT / "docs/LINT.md"
 CODE = re.compile(r"\b(?:R[PQ]|ST)[0-9]{3}\b")
 _, WHY_NOT_BOTH = recovery_engine.matcher_in_service()
 MODULES = [module.name for module in pkgutil.walk_packages(recovery_engine.__path__, "recovery_engine.")]
@@ -260,14 +261,15 @@ def codes_in_source() -> set[str]:
     }
 
 
-def sections() -> dict[str, str]:
-    """The section of each code in DIAGNOSTICS.md."""
-    pieces = re.split(r"^### ((?:R[PQ]|ST)[0-9]{3})$", DIAGNOSTICS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def sections(path: Path = DIAGNOSTICS) -> dict[str, str]:
+    """The section of each code in DIAGNOSTICS.md or LINT.md."""
+    pieces = re.split(r"^### ((?:R[PQ]|ST)[0-9]{3})$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def test_every_code_is_documented_and_every_documented_code_exists() -> None:
-    assert set(sections()) == codes_in_source()
+    assert set(sections() | sections(LINT)) == codes_in_source()
+    assert sections().keys().isdisjoint(sections(LINT))
 
 
 def test_no_document_names_a_code_that_does_not_exist() -> None:
@@ -306,7 +308,7 @@ def test_what_to_avoid_is_found_and_what_to_prefer_is_fine(code: str) -> None:
 
 @pytest.mark.parametrize("code", sorted(codes_in_source()))
 def test_every_code_says_why(code: str) -> None:
-    assert "*Why*:" in sections()[code]
+    assert "*Why*:" in (sections() | sections(LINT))[code]
 
 
 # --- the tables of POLICY_LANGUAGE.md ---

@@ -10,6 +10,7 @@ import pytest
 import recovery_engine
 
 EXPECTED = [
+    "LINT_CODES",
     "NO_USAGE",
     "Affected",
     "Alternative",
@@ -47,6 +48,9 @@ EXPECTED = [
     "Keys",
     "LeftOut",
     "LineCoverage",
+    "Lint",
+    "LintCode",
+    "LintFinding",
     "LogEntry",
     "LogError",
     "LogReceipt",
@@ -112,9 +116,12 @@ EXPECTED = [
     "cover_examples",
     "decide",
     "diff_policies",
+    "explained",
     "format_policy",
     "json_schema",
     "keygen",
+    "lint_policy",
+    "lint_policy_file",
     "load_policy",
     "matcher_in_service",
     "never_decided",

@@ -35,6 +35,7 @@ VERBS = {
     "staff": ("staff", "Look at a staff directory: who may act, and what they leave open."),
     "matrix": ("matrix", "Show who may give what: the authority card, also for the wall."),
     "check": ("check", "Find every mistake in policies."),
+    "lint": ("lint", "Read policies carefully: promises proven, gaps, lines without effect."),
     "diff": ("diff", "Compare two policies over every possible request."),
     "test": ("test", "Run the tests that policies carry."),
     "backtest": ("backtest", "Decide history again by a draft: what would have been different."),
@@ -56,7 +57,7 @@ GROUPS = {
     "The way up": ("pending", "approve", "decline", "ask", "tick", "delegate", "revoke", "delegations"),
     "The log": ("log", "db"),
     "What if?": ("diff", "backtest", "sweep", "watch"),
-    "Policies": ("check", "test", "fmt", "policies", "schema", "staff"),
+    "Policies": ("check", "lint", "test", "fmt", "policies", "schema", "staff"),
     "This installation": ("doctor", "completion", "demo"),
 }
 """The verbs as ``--help`` shows them."""

@@ -21,7 +21,7 @@ STYLES = {
     Outcome.DENY: "bold red",
     Outcome.INCOMPLETE: "bold cyan",
 }
-LEVELS = {"error": "red", "warning": "yellow"}
+LEVELS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def console(*, to_stderr: bool = False) -> Console:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recovery_engine.decide import compiled, decide, owed_misfits
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_you_mean
@@ -13,6 +14,9 @@ from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import check_text
 from recovery_engine.staff import Staff, read_staff
+
+if TYPE_CHECKING:
+    from recovery_engine.whatif.lint import Lint
 
 _MAX_BYTES = 4_000_000
 
@@ -44,6 +48,15 @@ def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic
     """The policy in a file, unless it has an error, and every diagnostic. *path* may name a starter policy."""
     found = _text_in(path)
     return (None, (found,)) if isinstance(found, Diagnostic) else check_policy(*found)
+
+
+def lint_policy_file(path: str | Path) -> "Lint":
+    """What `lint_policy` says about the policy in a file. *path* may name a starter policy."""
+    from recovery_engine.whatif.lint import Lint, lint_policy
+    from recovery_engine.whatif.lint_desk import LintFinding
+
+    found = _text_in(path)
+    return Lint(None, (LintFinding(found),), complete=False) if isinstance(found, Diagnostic) else lint_policy(*found)
 
 
 def _text_in(path: str | Path) -> tuple[str, str] | Diagnostic:

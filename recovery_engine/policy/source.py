@@ -21,13 +21,16 @@ _WITH_IDS = (*SECTIONS, "promises")
 
 def check_text(text: str, file: str) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy, unless it has an error, and all diagnostics in the order of the file, warnings too."""
+    policy, source = read_source(text, file)
+    return policy, tuple(sorted(dict.fromkeys(source.found), key=lambda found: (found.line, found.column)))
+
+
+def read_source(text: str, file: str) -> tuple[Policy | None, Source]:
+    """The policy, unless it has an error, and the places of everything in its text."""
     source = Source(file)
     tree = read_tree(text, source)
     policy = None if tree is None else _read_policy(tree, source)
-    diagnostics = tuple(sorted(dict.fromkeys(source.found), key=lambda found: (found.line, found.column)))
-    if any(diagnostic.level == "error" for diagnostic in diagnostics):
-        return None, diagnostics
-    return policy, diagnostics
+    return None if any(found.level == "error" for found in source.found) else policy, source
 
 
 def file_digest(text: str) -> str:
