@@ -113,7 +113,7 @@ def _most_telling_first(change: Change) -> tuple[object, ...]:
     return (WIDER, NARROWER, SIDEWAYS).index(change.direction), outcomes, asked, not change.fresh, len(change.where)
 
 
-_LABELS = ("policy", "version", "effective", "owner", "source", "promises", "tests")
+_LABELS = ("policy", "version", "effective", "extends", "owner", "source", "promises", "tests")
 _SETTINGS = tuple(name for name in Policy.model_fields if name not in (*SECTIONS, *_LABELS))
 
 
@@ -130,7 +130,9 @@ def first_difference(before: Policy, after: Policy) -> Witness | None:
 def first_of(diagram: Diagram) -> Witness | None:
     """One request of interest in a diagram, or None. Raises NotSettled where that is not known."""
     unsettled = False
-    for box in _paths(diagram.root, {}):
+    for looked_at, box in enumerate(_paths(diagram.root, {})):
+        if looked_at == MOST_BOXES:
+            raise NotSettled
         try:
             found = one_of(diagram.space, box)
         except NotSettled:
@@ -165,26 +167,33 @@ def _all_alike(standings: Sequence[Standing]) -> bool:
 
 
 def direction(before: Answer, after: Answer, ladder: Sequence[str]) -> str:
-    """Whether what is decided is wider, narrower or neither: how far up it goes, then whether a second must agree."""
-    steps = [_steps(answer, ladder) for answer in (before, after)]
-    if steps[0] == steps[1]:
-        needs = before.needs, after.needs
-        if before.outcome == Outcome.INCOMPLETE and needs[0] != needs[1]:
-            return WIDER if needs[1] < needs[0] else NARROWER if needs[0] < needs[1] else SIDEWAYS
-        return SIDEWAYS
-    pairs = list(zip(*steps, strict=True))
-    if all(now <= then for then, now in pairs):
-        return WIDER
-    return NARROWER if all(now >= then for then, now in pairs) else SIDEWAYS
+    """Whether what is decided is wider, narrower or neither: what it takes, of other people and of proof."""
+    narrower, wider = as_tight(before, after, ladder), as_tight(after, before, ladder)
+    if narrower != wider:
+        return NARROWER if narrower else WIDER
+    needs = before.needs, after.needs
+    if before.outcome == Outcome.INCOMPLETE and needs[0] != needs[1]:
+        return WIDER if needs[1] < needs[0] else NARROWER if needs[0] < needs[1] else SIDEWAYS
+    return SIDEWAYS
 
 
-def _steps(answer: Answer, ladder: Sequence[str]) -> tuple[int, int]:
-    def rank(role: str | None) -> int:
-        return 0 if role is None else 1 + ladder.index(role) if role in ladder else len(ladder)
+def as_tight(before: Answer, after: Answer, ladder: Sequence[str]) -> bool:
+    """Whether it takes as much as before or more: as many other people, none of a lower role; or nothing will do."""
+    if before.outcome not in _ANSWERED or after.outcome not in _ANSWERED:
+        level = {Outcome.INCOMPLETE: 1, Outcome.DENY: 2}
+        return level.get(after.outcome, 0) >= level.get(before.outcome, 0)
+    then, now = (_others(answer, ladder) for answer in (before, after))
+    return len(now) >= len(then) and all(one >= other for one, other in zip(now, then, strict=False))
 
-    top = len(ladder)
-    level = {Outcome.INCOMPLETE: top + 1, Outcome.DENY: top + 2}.get(answer.outcome, rank(answer.to))
-    return level, rank(answer.second)
+
+_ANSWERED = (Outcome.APPROVE, Outcome.ESCALATE)
+
+
+def _others(answer: Answer, ladder: Sequence[str]) -> list[int]:
+    """The ranks of the people who must agree, besides whoever asks, highest first."""
+    roles = [answer.second] if answer.own else [answer.to, answer.second]
+    ranks = (ladder.index(role) if role in ladder else len(ladder) for role in roles if role is not None)
+    return sorted(ranks, reverse=True)
 
 
 def _change(shared: Space, region: Region) -> Change:

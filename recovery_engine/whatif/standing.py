@@ -40,13 +40,17 @@ BY_LINE, BY_NOBODY = "a line denies it", "nobody may"
 
 
 class Answer(NamedTuple):
-    """What is decided. Roles by name; ``needs``: the proof that is missing; ``why``: of a denial."""
+    """What is decided. Roles by name; ``needs``: the proof that is missing; ``why``: of a denial.
+
+    ``own``: whoever asks could give it alone, but for the second person.
+    """
 
     outcome: Outcome
     to: str | None = None
     second: str | None = None
     needs: frozenset[str] = frozenset()
     why: str = ""
+    own: bool = False
 
 
 class Cap(NamedTuple):
@@ -273,7 +277,13 @@ class Reader:
             None if second is None else ladder[second],
             frozenset(str(self.space.dimensions[item].key[0]) for item in items),
             BY_NOBODY if outcome == Outcome.DENY else "",
+            outcome == Outcome.ESCALATE and self._may_alone(standing, rank, standing.unproven),
         )
+
+    def _may_alone(self, standing: Standing, rank: int, unproven: frozenset[Proves]) -> bool:
+        """Whether whoever asks may give it, alone or with a second person."""
+        stopped = standing.elsewhere or standing.own >> rank & 1
+        return not stopped and all(rank >= proof.waived_from for proof in unproven)
 
     def _who(
         self, standing: Standing, rank: int, unproven: frozenset[Proves]
@@ -281,18 +291,18 @@ class Reader:
         """The outcome, who is asked, who must also agree, and whose authority carries it."""
         top = len(self.policy.ladder) - 1
 
-        def may(role: int, stopped: int) -> bool:
-            return not stopped >> role & 1 and all(role >= proof.waived_from for proof in unproven)
+        def may(role: int) -> bool:
+            return not standing.stopped >> role & 1 and all(role >= proof.waived_from for proof in unproven)
 
         def second(first: int) -> int:
             return max(min(first + 1, top) if eyes < 0 else eyes for eyes in standing.eyes)
 
-        if may(rank, standing.own) and not standing.elsewhere:
+        if self._may_alone(standing, rank, unproven):
             if not standing.eyes:
                 return Outcome.APPROVE, None, None, rank
             return Outcome.ESCALATE, second(rank), second(rank), rank
         for to in range(rank if standing.elsewhere or rank == top else rank + 1, top + 1):
-            if may(to, standing.stopped):
+            if may(to):
                 return Outcome.ESCALATE, to, second(to) if standing.eyes else None, to
         return Outcome.DENY, None, None, None
 
