@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from recovery_engine.whatif.lint import Lint, lint_policy
     from recovery_engine.whatif.lint_codes import LINT_CODES, LintCode, explained
     from recovery_engine.whatif.lint_desk import LintFinding
+    from recovery_engine.whatif.tightening import Tightening, Widening, tightening
 
 # What keeps a log is imported when it is first asked for: whoever only decides need not wait for a database driver.
 _LATER = {
@@ -161,8 +162,10 @@ _LATER = {
     "SweepStep": "history.sweep",
     "SweptLimit": "history.sweep",
     "Ticked": "log.writing.recorded",
+    "Tightening": "whatif.tightening",
     "Upgraded": "log.verification.upgrade",
     "Waiting": "log.writing.recorded",
+    "Widening": "whatif.tightening",
     "backtest": "history.backtest",
     "check_proof": "log.proof.proofs",
     "checkpoint": "log.proof.checkpoints",
@@ -179,6 +182,7 @@ _LATER = {
     "shadowed": "history.shadow",
     "story_lines": "log.reading.story",
     "sweep": "history.sweep",
+    "tightening": "whatif.tightening",
     "upgrade": "log.verification.upgrade",
     "verify": "log.verification.verify",
 }
@@ -284,10 +288,12 @@ __all__ = [
     "SweptLimit",
     "TamperedLog",
     "Ticked",
+    "Tightening",
     "Upgraded",
     "Usage",
     "Used",
     "Waiting",
+    "Widening",
     "__version__",
     "authority_card",
     "backtest",
@@ -323,6 +329,7 @@ __all__ = [
     "shipped_policies",
     "story_lines",
     "sweep",
+    "tightening",
     "upgrade",
     "verify",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from recovery_engine.errors import LogError
 from recovery_engine.log.book import Window
 from recovery_engine.log.calendar import business_day, offset_s, window_first, zone_of
-from recovery_engine.policy.library import PolicyLibrary, parse_policy
+from recovery_engine.policy.library import PolicyLibrary, parse_stored
 from recovery_engine.policy.schema import BudgetLine, Policy
 
 FIRST_DAY = date.min.isoformat()
@@ -95,7 +95,7 @@ def current(rows: Iterable[PolicyRow]) -> list[PolicyRow]:
 
 def read_stored(row: PolicyRow) -> Policy:
     """The policy in a stored text."""
-    policy = parse_policy(row.yaml, row.name)
+    policy = parse_stored(row.yaml, row.name)
     if policy.digest != row.digest:
         message = f"the stored text of policy `{row.name}` {row.label} gives another digest than {row.digest[:12]}"
         raise LogError(message, "run `recovery log verify`")

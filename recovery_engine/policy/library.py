@@ -1,6 +1,6 @@
 """Policies on disk: one file, or a folder of versions and which of them is in force on a day at a site."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from recovery_engine.decide import compiled, decide, owed_misfits
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_you_mean
 from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
+from recovery_engine.policy.layers import UNUSABLE_PARENT, Layer, above, extended, with_layers
 from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import check_text
+from recovery_engine.policy.words import Problem
 from recovery_engine.staff import Staff, read_staff
 
 if TYPE_CHECKING:
@@ -30,7 +32,13 @@ def shipped_policies() -> dict[str, Path]:
 
 def check_policy(text: str, file: str = "<policy>") -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy in a text, unless it has an error, and all diagnostics in the order of the file, warnings too."""
-    policy, diagnostics = check_text(text, file)
+    return _checked(text, file)
+
+
+def _checked(
+    text: str, file: str, below: Sequence[Layer] = (), proven: bool = False
+) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    policy, diagnostics = check_text(text, file, below, None if proven else _widening)
     if policy is not None:
         try:
             compiled(policy)
@@ -39,15 +47,29 @@ def check_policy(text: str, file: str = "<policy>") -> tuple[Policy | None, tupl
     return policy, diagnostics
 
 
+def _widening(policy: Policy) -> tuple[str, Problem] | None:
+    from recovery_engine.whatif.tightening import widening_of  # most policies extend none, and load without it
+
+    return widening_of(policy)
+
+
 def parse_policy(text: str, file: str = "<policy>") -> Policy:
     """Read a policy from YAML text. Raises PolicyError with every mistake in it."""
     return _without_errors(*check_policy(text, file))
 
 
+def parse_stored(text: str, name: str) -> Policy:
+    """Read a policy from the text that a log keeps; what it extends is in there, and was compared when it was loaded.
+
+    Raises PolicyError.
+    """
+    return _without_errors(*_checked(text, name, proven=True))
+
+
 def check_policy_file(path: str | Path) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
     """The policy in a file, unless it has an error, and every diagnostic. *path* may name a starter policy."""
     found = _text_in(path)
-    return (None, (found,)) if isinstance(found, Diagnostic) else check_policy(*found)
+    return (None, (found,)) if isinstance(found, Diagnostic) else _checked(*found, _below(*found))
 
 
 def lint_policy_file(path: str | Path) -> "Lint":
@@ -56,16 +78,51 @@ def lint_policy_file(path: str | Path) -> "Lint":
     from recovery_engine.whatif.lint_desk import LintFinding
 
     found = _text_in(path)
-    return Lint(None, (LintFinding(found),), complete=False) if isinstance(found, Diagnostic) else lint_policy(*found)
+    if isinstance(found, Diagnostic):
+        return Lint(None, (LintFinding(found),), complete=False)
+    return lint_policy(*found, _below(*found))
 
 
 def _text_in(path: str | Path) -> tuple[str, str] | Diagnostic:
     """The text of a policy file and the name it is shown by, or why it cannot be read."""
     shipped = shipped_policies()
-    file = Path(path)
+    return _text_of(_file_of(path, shipped), str(path), "policy", shipped)
+
+
+def _file_of(path: str | Path, shipped: Mapping[str, Path], named: str | None = None) -> Path:
+    """The file at *path*, or the starter policy of the name that stands there."""
+    file, name = Path(path), str(path) if named is None else named
     with suppress(OSError, ValueError):
-        file = shipped[str(path)] if str(path) in shipped and not file.is_file() else file
-    return _text_of(file, str(path), "policy", shipped)
+        return shipped[name] if name in shipped and not file.is_file() else file
+    return file
+
+
+def _below(text: str, file: str) -> tuple[Layer, ...]:
+    """The policies that a policy file extends, nearest first, each with its text or why that cannot be used."""
+    layers: list[Layer] = []
+    chain, shipped = [file], shipped_policies()
+    while (named := extended(text)) is not None:
+        path = _file_of(Path(chain[-1]).parent / named, shipped, named)
+        again = [name for name in chain if _is_same(Path(name), path)]
+        if again:
+            way = " extends ".join(f"`{Path(name).name}`" for name in (*chain[chain.index(again[0]) :], again[0]))
+            layers.append((str(path), Problem(UNUSABLE_PARENT, f"a circle: {way}", "one of them must extend none")))
+            break
+        found = _text_of(path, named, "policy", shipped)
+        if isinstance(found, Diagnostic):
+            what = f"`{named}`, which it extends, cannot be used: {found.message}"
+            layers.append((str(path), Problem(UNUSABLE_PARENT, what, found.help)))
+            break
+        text = found[0]
+        layers.append((found[1], text))
+        chain.append(found[1])
+    return tuple(layers)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return one.resolve() == other.resolve()
+    return False
 
 
 def _text_of(file: Path, named: str, noun: str, known: Iterable[str] = ()) -> tuple[str, str] | Diagnostic:
@@ -99,7 +156,9 @@ def read_staff_file(path: str | Path, policies: Iterable[Policy] = ()) -> Staff:
 
 
 def read_policies(place: str | Path) -> list[tuple[Policy, str]]:
-    """The policies, each with its text, in a file, a folder's ``*.yaml``, or a starter policy of that name.
+    """The policies in a file, a folder's ``*.yaml``, or a starter policy of that name, each with its text.
+
+    The text of one that extends another holds that as well.
 
     Raises PolicyError with every mistake in every file.
     """
@@ -116,12 +175,13 @@ def read_policies(place: str | Path) -> list[tuple[Policy, str]]:
         if isinstance(found, Diagnostic):
             problems.append(found)
             continue
-        policy, diagnostics = check_policy(*found)
+        below = _below(*found)
+        policy, diagnostics = _checked(*found, below)
         problems.extend(diagnostic for diagnostic in diagnostics if diagnostic.level == "error")
         if policy is not None:
-            read.append((policy, found[0]))
+            read.append((policy, with_layers(found[0], below)))
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError(dict.fromkeys(problems))
     return read
 
 
@@ -164,13 +224,24 @@ class _Version:
     def serves(self, site: str | None) -> bool:
         return site is None or self.sites is None or site in self.sites
 
+    def extends(self, other: "_Version") -> bool:
+        """Whether this is a policy that extends the other, or one that does."""
+        return any(parent.policy == other.policy.policy for parent in above(self.policy))
+
+    def stands_for(self, other: "_Version", site: str | None) -> bool:
+        """Whether this decides in the place of another, which it extends; where no site is named, if for all sites."""
+        return self.extends(other) and (site is not None or self.sites == other.sites)
+
 
 class PolicyLibrary:
-    """Versions of one or more policies. Raises PolicyError where two would be in force for the same site and day."""
+    """Versions of one or more policies; where one extends another, it decides in its place at its sites.
+
+    Raises PolicyError where two would be in force for the same site and day.
+    """
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self._versions = list(_dated(policies))
-        if found := [*_overlaps(self._versions), *_misfits(self._versions)]:
+        if found := [*_overlaps(self._versions), *_misfits(self._versions), *_outdated(self._versions)]:
             raise PolicyError(found)
 
     @classmethod
@@ -181,7 +252,7 @@ class PolicyLibrary:
     def in_force(self, day: date, site: str | None = None, name: str | None = None) -> Policy:
         """The one policy in force on a business day that lists the site (or lists none). Raises InvalidRequest."""
         found = [
-            version.policy
+            version
             for version in self._versions
             if version.holds(day) and name in (None, version.policy.policy) and version.serves(site)
         ]
@@ -189,20 +260,20 @@ class PolicyLibrary:
 
     def in_force_at(self, day_of: Callable[[Policy], date], site: str | None) -> tuple[Policy, date]:
         """The same at an instant, with its business day, which *day_of* tells by a policy's clock."""
-        found, day = [], date.min
-        for version in self._versions:
-            if version.serves(site) and version.holds(theirs := day_of(version.policy)):
-                found.append(version.policy)
-                day = theirs
-        if not found and self._versions:
-            day = day_of(self._versions[-1].policy)
-        return self._only(found, day, site), day
+        days = [(version, day_of(version.policy)) for version in self._versions if version.serves(site)]
+        found = {id(version.policy): (version, day) for version, day in days if version.holds(day)}
+        if not found:
+            day = day_of(self._versions[-1].policy) if self._versions else date.min
+            return self._only([], day, site), day
+        policy = self._only([version for version, _ in found.values()], [*found.values()][-1][1], site)
+        return policy, found[id(policy)][1]
 
-    def _only(self, found: list[Policy], day: date, site: str | None) -> Policy:
-        if len(found) == 1:
-            return found[0]
+    def _only(self, found: list[_Version], day: date, site: str | None) -> Policy:
+        nearest = [version for version in found if not any(other.stands_for(version, site) for other in found)]
+        if len(nearest) == 1:
+            return nearest[0].policy
         if found:
-            names = ", ".join(f"`{policy.policy}`" for policy in found)
+            names = ", ".join(f"`{version.policy.policy}`" for version in nearest)
             raise InvalidRequest(
                 [problem(MISSING, "site", f"no site, and {names} are in force on {day}", "name the site")]
             )
@@ -248,6 +319,19 @@ def _misfits(versions: list[_Version]) -> Iterator[Diagnostic]:
                 yield from owed_misfits(later.policy, earlier.policy)
 
 
+def _outdated(versions: list[_Version]) -> Iterator[Diagnostic]:
+    """Policies that extend another version than is in force beside them: nobody compared them with that one."""
+    for one in versions:
+        parents = {parent.policy: parent for parent in above(one.policy)}
+        for other in versions:
+            parent, day = parents.get(other.policy.policy), max(one.first, other.first)
+            if parent is None or day > min(one.last, other.last) or parent.digest == other.policy.digest:
+                continue
+            message = f"`{one.policy.policy}` extends another version of `{parent.policy}` than is in force on {day}"
+            cure = "end it with `until` the day before, and let its next version extend that one"
+            yield Diagnostic("RP017", "error", one.policy.where("extends"), message, cure)
+
+
 def _dated(policies: Iterable[Policy]) -> Iterator[_Version]:
     """Each version with its days: without `until`, up to the day before the next version of the same policy."""
     named: dict[str, list[Policy]] = {}
@@ -275,6 +359,8 @@ def _overlaps(versions: list[_Version]) -> Iterator[Diagnostic]:
     for index, one in enumerate(versions):
         for other in versions[index + 1 :]:
             if one.last < other.first or other.last < one.first:
+                continue
+            if one.extends(other) or other.extends(one):
                 continue
             ours, theirs = one.policy, other.policy
             if ours.policy == theirs.policy:

@@ -70,6 +70,9 @@ from recovery_engine.policy.words import Fact, Problem, Words, read_known, read_
 
 __all__ = ["ANYTHING", "NONE", "SAME", "SECTIONS", "UNLIMITED", "Cell", "Conditions", "Example", "Policy", "Promise"]
 
+PARENTS_OWN = ("currency", "ladder", "remedies", "categories", "severities")
+"""What a policy that extends another may not say itself."""
+
 SECTIONS = ("authority", "ceilings", "budgets", "owed", "deny", "requires", "four_eyes", "someone_else")
 """The lists of lines that decide, in the order in which people read them."""
 
@@ -279,6 +282,7 @@ class Policy(Frozen):
     timezone: Timezone = Field("UTC", description="IANA name: when a business day starts and ends")
     timezones: Timezones = Field({}, description="other time zones, by group of sites")
     day_starts: Clock = Field("00:00", description="the time at which a business day starts")
+    extends: Text | None = Field(None, description="a policy that this one only tightens: a file, or a starter policy")
     owner: Text | None = Field(None, description="who answers for this policy")
     source: Text | None = Field(None, description="where the figures come from")
     ladder: Ladder = Field(description="roles, lowest authority first")
@@ -301,12 +305,13 @@ class Policy(Frozen):
     tests: tuple[Example, ...] = Field((), description="examples, run by `recovery test`; they decide nothing")
 
     _file: str = PrivateAttr("")
-    _places: dict[str, int] = PrivateAttr(default_factory=dict)
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+    _parent: "Policy | None" = PrivateAttr(None)
     _own_rank: int | None = PrivateAttr(None)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of what decides: tests and promises are left out, layout too."""
+        """SHA-256 (hex) of the canonical JSON of what decides: tests, promises, `extends` and layout are left out."""
         return hashlib.sha256(canonical(self)).hexdigest()
 
     @cached_property
@@ -340,8 +345,13 @@ class Policy(Frozen):
             yield from getattr(self, section)
 
     def where(self, line: str) -> str:
-        """``file:line`` of a line that decides, or of the section that stands for it."""
-        return f"{self._file}:{self._places.get(line, 1)}"
+        """``file:line`` of a line that decides, in whichever file it stands, or of the section that stands for it."""
+        return self._places.get(line, f"{self._file}:1")
+
+    @property
+    def parent(self) -> "Policy | None":
+        """The policy that this one extends; its lines are among the lines of this one."""
+        return self._parent
 
     def with_owed(self, lines: tuple[OwedLine, ...], facts: dict[str, Fact]) -> "Policy":
         """The same policy with other owed lines and the facts they read; an intermediate with a digest of its own."""
@@ -380,7 +390,7 @@ def canonical(policy: Policy) -> bytes:
 def _plain(value: Any) -> Any:
     match value:
         case Frozen():
-            names = [name for name in type(value).model_fields if name not in ("tests", "promises")]
+            names = [name for name in type(value).model_fields if name not in ("tests", "promises", "extends")]
             return {name.rstrip("_"): _plain(field) for name in names if (field := getattr(value, name)) is not None}
         case Fact():
             return {"kind": value.kind, "one_of": value.one_of, "default": value.default}
@@ -395,8 +405,13 @@ def _plain(value: Any) -> Any:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a policy file, for editors."""
+    schema = Policy.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Policy.model_json_schema(),
+        **schema,
         "title": "recovery-engine policy",
+        "required": ["policy"],
+        "if": {"required": ["extends"]},
+        "then": {"properties": dict.fromkeys(PARENTS_OWN, False)},
+        "else": {"required": schema["required"]},
     }

@@ -1,7 +1,7 @@
 """From YAML text to a Policy, or to every mistake in it, each with its place, a caret and a cure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,25 +12,76 @@ from recovery_engine.money import CURRENCIES
 from recovery_engine.policy import schema
 from recovery_engine.policy.declared import SAME, UNLIMITED, Cell
 from recovery_engine.policy.fields import KEY, Place
+from recovery_engine.policy.layers import (
+    ADDED_TO,
+    UNUSABLE_PARENT,
+    Layer,
+    apart,
+    laid_over,
+    lay_over,
+    words_over,
+)
 from recovery_engine.policy.schema import SECTIONS, Policy
 from recovery_engine.policy.tree import Source, read_tree
 from recovery_engine.policy.words import BUILT_IN, Fact, Problem, Words, as_list
 
-_WITH_IDS = (*SECTIONS, "promises")
+Widening = Callable[[Policy], tuple[str, Problem] | None]
+"""Why a policy may not be used with the one it extends, and the id of the line to blame, or ""."""
 
 
-def check_text(text: str, file: str) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
-    """The policy, unless it has an error, and all diagnostics in the order of the file, warnings too."""
-    policy, source = read_source(text, file)
-    return policy, tuple(sorted(dict.fromkeys(source.found), key=lambda found: (found.line, found.column)))
+def check_text(
+    text: str, file: str, below: Sequence[Layer] = (), widening: Widening | None = None
+) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    """The policy, unless it has an error, and all diagnostics in the order of the file, warnings too.
 
-
-def read_source(text: str, file: str) -> tuple[Policy | None, Source]:
-    """The policy, unless it has an error, and the places of everything in its text."""
-    source = Source(file)
+    *below* is what it extends, nearest first, where the text does not hold that itself.
+    """
+    text, kept = apart(text)
+    source, below = Source(file), kept or below
     tree = read_tree(text, source)
-    policy = None if tree is None else _read_policy(tree, source)
-    return None if any(found.level == "error" for found in source.found) else policy, source
+    policy, of_parents = None, tuple[Diagnostic, ...]()
+    if tree is not None and isinstance(tree.get("extends"), str):
+        parent, of_parents = _read_parent(str(tree["extends"]), source, below, widening)
+        if parent is not None:
+            policy = _read_policy(tree, source, parent, widening)
+    elif tree is not None:
+        policy = _read_policy(tree, source)
+    diagnostics = (*sorted(dict.fromkeys(source.found), key=lambda found: (found.line, found.column)), *of_parents)
+    if any(diagnostic.level == "error" for diagnostic in diagnostics):
+        return None, diagnostics
+    return policy, diagnostics
+
+
+def sources_of(text: str, file: str, below: Sequence[Layer] = ()) -> tuple[Source, ...]:
+    """Where everything stands in a policy's text, and in those of what it extends, nearest first."""
+    text, kept = apart(text)
+    sources = []
+    for name, layer in ((file, text), *(kept or below)):
+        if isinstance(layer, str):
+            sources.append(Source(name))
+            read_tree(layer, sources[-1])
+    return tuple(sources)
+
+
+def _read_parent(
+    named: str, source: Source, below: Sequence[Layer], widening: Widening | None
+) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    """The policy that a policy extends, or every mistake in it."""
+    file, text = below[0] if below else ("", _NOT_READ)
+    if isinstance(text, Problem):
+        source.add_at(("extends",), text)
+        return None, ()
+    parent, diagnostics = check_text(text, file or named, below[1:], widening)
+    errors = tuple(found for found in diagnostics if found.level == "error")
+    if errors:
+        message = f"`{named}`, which it extends, cannot be used: {len(errors)} error{'s' if len(errors) > 1 else ''}"
+        source.add_at(("extends",), Problem(UNUSABLE_PARENT, message, "mend that policy first"))
+    return parent, errors
+
+
+_NOT_READ = Problem(
+    UNUSABLE_PARENT, "what it extends was not read with it", "read the policy from its file: `load_policy(path)`"
+)
 
 
 def file_digest(text: str) -> str:
@@ -38,21 +89,30 @@ def file_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_policy(tree: dict[str, Any], source: Source) -> Policy | None:
-    _name_lines(tree)
-    _check_ids(tree, source)
+def _read_policy(
+    tree: dict[str, Any], source: Source, parent: Policy | None = None, widening: Widening | None = None
+) -> Policy | None:
+    given = frozenset(tree)
+    if parent is not None:
+        lay_over(tree, source, parent)
+    _name_lines(tree, parent)
+    _check_ids(tree, source, parent)
     _drop_blanks(tree, source)
-    if not source.lost and not tree.get("authority") and not tree.get("owed"):
+    if parent is None and not source.lost and not tree.get("authority") and not tree.get("owed"):
         cure = "add `authority:` with a line such as `- up_to: {total: [100, 250, 500]}`"
         source.add_at((), Problem("RP005", "nobody may give anything", cure))
+    words = _words(tree)
     try:
-        policy = Policy.model_validate(tree, context=_words(tree))
+        policy = Policy.model_validate(tree, context=words if parent is None else words_over(parent, words))
     except ValidationError as error:
         for detail in error.errors():
             place, problem = _place_and_problem(detail)
             if not _is_due_to_a_lost_block(problem, source.lost):
                 source.add_at(place, problem)
         return None
+    if parent is not None:
+        policy = laid_over(parent, policy, given)
+        _move_down(source, parent)
     for place, problem in _same_without_before(policy):
         source.add_at(place, problem)
     for place, problem in (
@@ -61,10 +121,33 @@ def _read_policy(tree: dict[str, Any], source: Source) -> Policy | None:
         *_same_after_conditions(policy),
         *_falling(policy),
     ):
-        source.warn_at(place, problem)
+        if place[:2] in source.places:  # not in a line of the parent
+            source.warn_at(place, problem)
     policy._file = source.file
-    policy._places.update(_lines_of(policy, source))
+    policy._places.update((name, f"{source.file}:{line}") for name, line in _lines_of(policy, source))
+    usable = all(found.level == "warning" for found in source.found)
+    if widening is not None and usable and (found := widening(policy)):
+        source.add_at(_place_of(policy, found[0]), found[1])
     return policy
+
+
+def _move_down(source: Source, parent: Policy) -> None:
+    """The places of a policy's own lines, counted with the parent's before them."""
+
+    def moved(place: Place) -> Place:
+        if len(place) > 1 and place[0] in ADDED_TO and isinstance(place[1], int):
+            return (place[0], place[1] + len(getattr(parent, str(place[0]))), *place[2:])
+        return place
+
+    source.places = {moved(place): span for place, span in source.places.items()}
+
+
+def _place_of(policy: Policy, line: str) -> Place:
+    for section in SECTIONS:
+        ids = [each.id for each in getattr(policy, section)]
+        if line in ids:
+            return section, ids.index(line)
+    return ("extends",)
 
 
 _MADE_BY_LOSS = (
@@ -86,13 +169,12 @@ def _is_due_to_a_lost_block(problem: Problem, lost: set[str]) -> bool:
 
 def _lines_of(policy: Policy, source: Source) -> Iterator[tuple[str, int]]:
     """The line in the file of everything that a decision or a test result names."""
-    for section in SECTIONS:
-        for index, line in enumerate(getattr(policy, section)):
-            yield line.id, source.line_of((section, index))
-    for index in range(len(policy.tests)):
-        yield f"tests-{index + 1}", source.line_of(("tests", index))
-    for name, section in ((NOBODY_GIVES, "authority"), (NOTHING_OWED, "owed"), (REASON_CODES, REASON_CODES)):
-        yield name, source.line_of((section, KEY))
+    places: dict[str, Place] = {f"tests-{index + 1}": ("tests", index) for index in range(len(policy.tests))}
+    for section in ADDED_TO:
+        places |= {line.id: (section, index) for index, line in enumerate(getattr(policy, section))}
+    places |= {NOBODY_GIVES: ("authority", KEY), NOTHING_OWED: ("owed", KEY)}
+    places |= {block: (block, KEY) for block in (REASON_CODES, "extends")}
+    yield from ((name, source.line_of(place)) for name, place in places.items() if place in source.places)
 
 
 # --- ids and words ----------------------------------------------------------------------------------------------------
@@ -105,11 +187,12 @@ def _items(tree: dict[str, Any], section: str) -> Iterator[tuple[int, dict[str, 
             yield index, item
 
 
-def _name_lines(tree: dict[str, Any]) -> None:
-    """Give every line without an id the one it has by its place: ``authority-1``."""
-    for section in _WITH_IDS:
+def _name_lines(tree: dict[str, Any], parent: Policy | None) -> None:
+    """Give every line without an id the one it has by its place, after the parent's: ``authority-1``."""
+    for section in ADDED_TO:
+        before = 0 if parent is None else len(getattr(parent, section))
         for index, item in _items(tree, section):
-            item.setdefault("id", f"{section}-{index + 1}")
+            item.setdefault("id", f"{section}-{before + index + 1}")
 
 
 def _drop_blanks(tree: dict[str, Any], source: Source) -> None:
@@ -130,19 +213,22 @@ def _drop_blanks(tree: dict[str, Any], source: Source) -> None:
                 del item[key]
 
 
-def _check_ids(tree: dict[str, Any], source: Source) -> None:
-    first: dict[str, int] = {}
-    for section in _WITH_IDS:
+def _check_ids(tree: dict[str, Any], source: Source, parent: Policy | None) -> None:
+    first: dict[str, str] = {}
+    if parent is not None:
+        ids = (*parent.by_id, *(promise.id for promise in parent.promises))
+        first = {name: f"in {parent.where(name)}" for name in ids}
+    for section in ADDED_TO:
         for index, item in _items(tree, section):
             name, place = item["id"], (section, index, "id")
             if not isinstance(name, str):
                 continue
             if name in first:
-                cure = f"the first is in line {first[name]}"
+                cure = f"the first is {first[name]}"
                 source.add_at(place, Problem("RP008", f"the id `{name}` stands twice", cure))
             if name in (NOBODY_GIVES, NOTHING_OWED, REASON_CODES, FAULT):
                 source.add_at(place, Problem("RP012", f"the id `{name}` has a meaning of its own", "choose another"))
-            first.setdefault(name, source.line_of((section, index)))
+            first.setdefault(name, f"in line {source.line_of((section, index))}")
     named: dict[str, int] = {}
     for index, item in _items(tree, "tests"):
         name = item.get("name")

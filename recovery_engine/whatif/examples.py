@@ -35,8 +35,10 @@ def run_examples(policy: Policy) -> tuple[ExampleResult, ...]:
 
 
 def never_decided(policy: Policy, results: Iterable[ExampleResult]) -> tuple[str, ...]:
-    """The lines that no test showed deciding, in the order of the file."""
+    """The lines that no test showed deciding, in the order of the file; those of what it extends have tests there."""
     decided = {line for result in results if result.decision is not None for line in result.decision.lines}
+    if policy.parent is not None:
+        decided |= {*policy.parent.by_id, *([REASON_CODES] if policy.parent.reason_codes else [])}
     lines = [line.id for line in policy.lines()] + ([REASON_CODES] if policy.reason_codes else [])
     return tuple(line for line in lines if line not in decided)
 

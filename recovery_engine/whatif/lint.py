@@ -1,15 +1,17 @@
 """A careful reading of a policy: what is proven about all requests, and what its owner should look at again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from recovery_engine.decide import compiled
 from recovery_engine.errors import PolicyError
+from recovery_engine.policy.layers import Layer
 from recovery_engine.policy.schema import Policy
-from recovery_engine.policy.source import check_text, read_source
+from recovery_engine.policy.source import check_text, sources_of
 from recovery_engine.whatif.lint_desk import Desk, LintFinding
 from recovery_engine.whatif.lint_lines import holes, lines
 from recovery_engine.whatif.lint_whole import gaps, ladder, promises, words
+from recovery_engine.whatif.tightening import widening_of
 
 CHECKS: tuple[Callable[[Desk], Iterator[LintFinding]], ...] = (promises, lines, holes, gaps, ladder, words)
 
@@ -32,9 +34,12 @@ class Lint:
     cells: int = 0
 
 
-def lint_policy(text: str, file: str = "<policy>") -> Lint:
-    """Everything that can be said about the policy in a text; about one with mistakes, only these."""
-    policy, checked = check_text(text, file)
+def lint_policy(text: str, file: str = "<policy>", below: Sequence[Layer] = ()) -> Lint:
+    """Everything that can be said about the policy in a text; about one with mistakes, only these.
+
+    *below* is what it extends, nearest first, where the text does not hold that itself.
+    """
+    policy, checked = check_text(text, file, below, widening_of)
     if policy is not None:
         try:
             compiled(policy)
@@ -42,7 +47,7 @@ def lint_policy(text: str, file: str = "<policy>") -> Lint:
             policy, checked = None, (*checked, *error.diagnostics)
     if policy is None:
         return Lint(None, tuple(map(LintFinding, checked)), complete=False)
-    desk = Desk(policy, read_source(text, file)[1])
+    desk = Desk(policy, sources_of(text, file, below))
     found = [finding for check in CHECKS for finding in check(desk)]
     found += [_left_open(desk, place) for place in dict.fromkeys(desk.cut)]
     proven_of = {(_PROVEN_INSTEAD.get(one.diagnostic.code), one.diagnostic.line) for one in found}

@@ -1,6 +1,6 @@
 """What the checks of a policy share: its places, the questions asked about it, and how a finding is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ from recovery_engine.errors import Diagnostic
 from recovery_engine.model import RecoveryRequest, Usage
 from recovery_engine.money import format_minor
 from recovery_engine.policy.fields import Place
+from recovery_engine.policy.layers import ADDED_TO
 from recovery_engine.policy.schema import Line, Policy
 from recovery_engine.policy.tree import Source
 from recovery_engine.policy.words import Problem
@@ -32,10 +33,11 @@ class LintFinding:
 class Desk:
     """One policy on the desk. ``cut``: the places about which a question had to be left open."""
 
-    def __init__(self, policy: Policy, source: Source) -> None:
+    def __init__(self, policy: Policy, sources: Sequence[Source]) -> None:
+        """*sources*: of the policy, and of what it extends, nearest first."""
         self.policy, self.looking = policy, Looking()
         self.cut: list[Place] = []
-        self._source = source
+        self._sources = sources
 
     def finding(
         self,
@@ -47,7 +49,8 @@ class Desk:
         level: Literal["warning", "note"] | None = None,
     ) -> LintFinding:
         """A finding at a place in the file, by default of the level of its code."""
-        found = self._source.diagnostic_at(place, Problem(code, message, help))
+        source, own = self._found_at(place)
+        found = source.diagnostic_at(own, Problem(code, message, help))
         return LintFinding(replace(found, level=level or LINT_CODES[code].level), shown_by)
 
     def named(self, section: str, index: int) -> Place:
@@ -58,11 +61,27 @@ class Desk:
         """The place of a cell of an authority row, written as a list or by role."""
         place: Place = ("authority", index, "up_to", row)
         by_role = (*place, self.policy.ladder[rank])
-        return by_role if by_role in self._source.places else (*place, rank)
+        source, own = self._found_at(by_role)
+        return by_role if own in source.places else (*place, rank)
 
     def line(self, place: Place) -> int:
         """The number of the line in the file that a finding at a place would name."""
-        return self._source.diagnostic_at(place, Problem("", "")).line
+        source, own = self._found_at(place)
+        return source.diagnostic_at(own, Problem("", "")).line
+
+    def _found_at(self, place: Place) -> tuple[Source, Place]:
+        """The text in which something stands, and where: lines of what a policy extends come before its own."""
+        policy, sources = self.policy, list(self._sources)
+        while policy.parent is not None:
+            source = sources.pop(0)
+            if place[0] in ADDED_TO and len(place) > 1 and isinstance(place[1], int):
+                before = len(getattr(policy.parent, place[0]))
+                if place[1] >= before:
+                    return source, (place[0], place[1] - before, *place[2:])
+            elif place in source.places:
+                return source, place
+            policy = policy.parent
+        return sources[0], place
 
     def money(self, minor: int) -> str:
         """An amount as people write it."""

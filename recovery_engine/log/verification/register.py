@@ -12,7 +12,7 @@ from recovery_engine.log.policies import FIRST_DAY, PolicyRow
 from recovery_engine.log.verification.findings import Wrong
 from recovery_engine.log.verification.snapshot import Snapshot
 from recovery_engine.log.verification.tally import Span
-from recovery_engine.policy.library import parse_policy
+from recovery_engine.policy.library import parse_stored
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import file_digest
 
@@ -150,7 +150,7 @@ class Register:
 def _read_policy(row: PolicyRow) -> tuple[Policy | None, str]:
     """The policy in the stored text, if it is that of its digest, and what is wrong with the row."""
     try:
-        policy = parse_policy(row.yaml, row.name)
+        policy = parse_stored(row.yaml, row.name)
         source = file_digest(row.yaml)
     except UnicodeError:
         return None, "`yaml` in `recovery_policy` is not text"
