@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 import pytest
 
 import recovery_engine
-from recovery_engine import Diagnostic, InvalidRequest, PolicyError, check_policy, decide, read_request, run_examples
+from recovery_engine import (
+    Diagnostic,
+    InvalidRequest,
+    PolicyError,
+    check_policy,
+    check_policy_file,
+    decide,
+    read_request,
+    run_examples,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -139,8 +148,9 @@ POLICIES = [
 
 
 @pytest.mark.parametrize("text", POLICIES)
-def test_the_policies_in_the_documents_load_and_pass_their_tests(text: str) -> None:
-    policy, found = check_policy(text)
+def test_the_policies_in_the_documents_load_and_pass_their_tests(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
+    policy, found = check_policy_file(tmp_path / "policy.yaml")
     assert found == ()
     assert policy is not None
     assert [result.name for result in run_examples(policy) if not result.passed] == []

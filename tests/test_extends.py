@@ -30,7 +30,6 @@ from recovery_engine import (
 from recovery_engine.policy.layers import above
 from recovery_engine.policy.library import read_policies
 from recovery_engine.policy.schema import canonical
-from recovery_engine.whatif.diagram import Diagram
 from recovery_engine.whatif.diff import as_tight, direction
 from recovery_engine.whatif.standing import Answer
 from tests.asking import says
@@ -383,7 +382,7 @@ def test_a_parent_that_is_itself_too_wide_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compared_to_the_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Diagram.__init__, "__defaults__", (None, 0))
+    monkeypatch.setattr("recovery_engine.whatif.tightening._MOST_NODES", 0)
     found = refused(tmp_path, "authority: [{when: {site: S1}, up_to: {voucher: [5, same, same]}}]\n")
     assert "cannot be shown: too much to compare" in found.message
 

@@ -127,11 +127,11 @@ def first_difference(before: Policy, after: Policy) -> Witness | None:
     return None
 
 
-def first_of(diagram: Diagram) -> Witness | None:
-    """One request of interest in a diagram, or None. Raises NotSettled where that is not known."""
+def first_of(diagram: Diagram, most: int = MOST_BOXES) -> Witness | None:
+    """One request of interest in a diagram, or None. Raises NotSettled where *most* boxes do not tell."""
     unsettled = False
     for looked_at, box in enumerate(_paths(diagram.root, {})):
-        if looked_at == MOST_BOXES:
+        if looked_at == most:
             raise NotSettled
         try:
             found = one_of(diagram.space, box)

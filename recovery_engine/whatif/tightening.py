@@ -7,7 +7,7 @@ from recovery_engine.decide import decide
 from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, PolicyRef, RecoveryRequest, Usage
 from recovery_engine.money import Money, format_minor
 from recovery_engine.phrases import in_words, proof_in_words
-from recovery_engine.policy.schema import SECTIONS, Policy
+from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.words import Problem
 from recovery_engine.whatif.diagram import Diagram, Leaf, TooLarge
 from recovery_engine.whatif.diff import as_tight, first_of
@@ -56,7 +56,7 @@ def tightening(policy: Policy) -> Tightening | None:
         try:
             diagram = _diagram(parent, policy, basis)
             cells += diagram.cells
-            witness = first_of(diagram)
+            witness = first_of(diagram, _MOST_BOXES)
         except (NotSettled, TooLarge):
             return Tightening(parent.ref, None, False, cells)
         if witness is not None:
@@ -72,7 +72,11 @@ def _diagram(parent: Policy, policy: Policy, basis: str) -> Diagram:
         extended, own = answers
         return None if as_tight(extended, own, policy.ladder) else True
 
-    return Diagram(space((parent, policy), basis), ask, _is_settled)
+    return Diagram(space((parent, policy), basis), ask, _is_settled, _MOST_NODES)
+
+
+_MOST_NODES, _MOST_BOXES = 5_000, 500
+"""A policy is loaded in a few seconds, or refused."""
 
 
 def _is_settled(standings: Sequence[Standing]) -> bool:
@@ -104,7 +108,7 @@ def _stops_as_many(own: Standing, cap: Cap, place: int, limit: int) -> bool:
 
 def _to_blame(parent: Policy, policy: Policy) -> str:
     """The first line without which the policy would be tighter everywhere."""
-    for section in SECTIONS:
+    for section in _MAY_WIDEN:
         for line in getattr(policy, section)[len(getattr(parent, section)) :]:
             others = tuple(other for other in getattr(policy, section) if other.id != line.id)
             if _is_tighter(parent, policy.with_parts(**{section: others})):
@@ -112,9 +116,13 @@ def _to_blame(parent: Policy, policy: Policy) -> str:
     return ""
 
 
+_MAY_WIDEN = ("authority", "owed", "someone_else")
+"""Every other line stops somebody or asks for more."""
+
+
 def _is_tighter(parent: Policy, policy: Policy) -> bool:
     try:
-        return all(first_of(_diagram(parent, policy, basis)) is None for basis in (GOODWILL, OWED))
+        return all(first_of(_diagram(parent, policy, basis), _MOST_BOXES) is None for basis in (GOODWILL, OWED))
     except (NotSettled, TooLarge):
         return False
 
