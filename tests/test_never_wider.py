@@ -11,6 +11,8 @@ from recovery_engine import Decision, InvalidRequest, Outcome, Policy, PolicyErr
 from recovery_engine.policy.layers import with_layers
 from recovery_engine.policy.library import check_policy, parse_stored
 from recovery_engine.whatif import tightening as module
+from recovery_engine.whatif.dimensions import Denies, Proves, Rule
+from recovery_engine.whatif.standing import Cap, Standing
 from recovery_engine.whatif.tightening import Tightening, tightening
 
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
@@ -171,6 +173,28 @@ def test_what_is_settled_early_would_not_have_come_out_otherwise(monkeypatch: py
     assert len(whole) > 7
     assert all((one.widening is None) == (late.widening is None) for one, late in whole)
     assert sum(one.cells for one, _ in whole) < sum(late.cells for _, late in whole)
+
+
+CAP = Cap(frozenset({(4, 100)}), 3, 3)
+NEEDS = Proves(2, frozenset({9}))
+
+
+@pytest.mark.parametrize(
+    ("parent", "own"),
+    [
+        (Standing(), Standing(eyes=frozenset({1}))),
+        (Standing(), Standing(unproven=frozenset({NEEDS}))),
+        (Standing(), Standing(open=(Rule(((1, frozenset({"a"})),), None, Denies()),))),
+        (Standing(stopped=1), Standing(stopped=3)),
+        (Standing(own=1), Standing(own=3)),
+        (Standing(caps=frozenset({CAP})), Standing(caps=frozenset({CAP._replace(bounds=frozenset({(4, 90)}))}))),
+        (Standing(caps=frozenset({CAP})), Standing(caps=frozenset({CAP._replace(others=1)}), stopped=2)),
+        (Standing(caps=frozenset({CAP._replace(own=1)})), Standing(caps=frozenset({CAP}))),
+    ],
+)
+def test_a_standing_that_stops_more_is_settled_and_one_that_stops_less_is_not(parent: Standing, own: Standing) -> None:
+    assert module._is_settled((parent, own))
+    assert not module._is_settled((own, parent))
 
 
 @pytest.mark.parametrize("seed", range(3))
