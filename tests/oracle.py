@@ -30,7 +30,7 @@ class PlainPolicy:
     """The text of a policy, with ids filled in and nothing else understood yet."""
 
     def __init__(self, text):
-        self.text, self.raw = text, yaml.load(text, yaml.BaseLoader)
+        self.text, self.raw = text, yaml.load(text, getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         self.ladder, self.facts = self.raw["ladder"], self.raw.get("facts", {})
         for section in SECTIONS:
             for index, line in enumerate(self.raw.get(section, []), 1):

@@ -149,3 +149,30 @@ def edited(random: Random, text: str, currency: str) -> str:
         old, new = random.choice(words)
         lines[at] = lines[at].replace(old, new)
     return head + mark + "\n".join(lines)
+
+
+def edited_above(random: Random, text: str) -> str:
+    """The text of a policy with its words changed: another default, one word less, a role renamed, ids renamed."""
+    head, mark, body = text.partition("\nauthority:")
+    lines = head.split("\n")
+    kind = random.choice(("default", "listed", "unlisted", "role", "ladder", "ids"))
+    if kind == "default":
+        at = [at for at, line in enumerate(lines) if "default:" in line]
+        if at:
+            line = random.choice(at)
+            new = random.choice(("true", "false", "bronze", "silver", "gold", *map(str, range(9))))
+            lines[line] = re.sub(r"default: [\w.]+", f"default: {new}", lines[line])
+    elif kind in ("listed", "unlisted"):
+        at = [at for at, line in enumerate(lines) if re.match(r"(remedies|categories|severities):", line)]
+        if at:
+            line = random.choice(at)
+            lines[line] = re.sub(r"\[(\w+), ", "[", lines[line])
+            if kind == "unlisted":
+                del lines[line]
+    elif kind == "role":
+        return re.sub(r"\blead\b", "chief", text)
+    elif kind == "ladder":
+        lines = [re.sub(r"ladder: \[(\w+), (\w+)", r"ladder: [\2, \1", line) for line in lines]
+    else:
+        return re.sub(r"\bline-", "rule-", text)
+    return "\n".join(lines) + mark + body

@@ -28,13 +28,16 @@ LARGEST = 24
 class PolicyWriter:
     """Writes one policy that ``check_policy`` accepts, with some of everything the language has."""
 
+    roles, remedies, categories, severities = ROLES, REMEDIES, CATEGORIES, SEVERITIES
+    known_facts, evidence, largest = FACTS, EVIDENCE, LARGEST
+
     def __init__(self, random: Random, rising: bool = False) -> None:
         """With *rising*, every row rises along the ladder and every ``amount`` is `over` or `at least`."""
         self.random, self.rising = random, rising
         self.currency = random.choice(("USD", "JPY", "BHD"))
-        self.ladder = list(ROLES[: random.randint(2, 5)])
+        self.ladder = list(self.roles[: random.randint(2, len(self.roles))])
         self.listed = {name for name in ("remedies", "categories", "severities", "sites") if self.chance(0.8)}
-        self.facts = {name: kind for name, kind in FACTS.items() if self.chance(0.6)}
+        self.facts = {name: kind for name, kind in self.known_facts.items() if self.chance(0.6)}
         self.ids = 0
 
     def chance(self, probability: float) -> bool:
@@ -44,14 +47,14 @@ class PolicyWriter:
         return self.random.sample(list(words), self.random.randint(1, max(1, len(words) - 1)))
 
     def money(self) -> str:
-        return decimal_text(self.random.randint(0, LARGEST), self.currency)
+        return decimal_text(self.random.randint(0, self.largest), self.currency)
 
     def text(self) -> str:
         return "\n".join([*self.head(), *self.sections()]) + "\n"
 
     def head(self) -> list[str]:
         lines = ["policy: random", f"currency: {self.currency}", f"ladder: {flow(self.ladder)}"]
-        lists = {"remedies": REMEDIES, "categories": CATEGORIES, "severities": SEVERITIES}
+        lists = {"remedies": self.remedies, "categories": self.categories, "severities": self.severities}
         lines += [f"{name}: {flow(words)}" for name, words in lists.items() if name in self.listed]
         if "sites" in self.listed:
             lines.append(
@@ -103,7 +106,7 @@ class PolicyWriter:
 
     def authority(self) -> dict:
         rows = {}
-        names = [name for name in REMEDIES if self.chance(0.3)]
+        names = [name for name in self.remedies if self.chance(0.3)]
         if not names or self.chance(0.7):
             names = ["total", *names]
         for name in names:
@@ -113,7 +116,7 @@ class PolicyWriter:
         return self.asked(("category", "severity", "site", "bill")) | {"up_to": rows}
 
     def row(self, same: bool) -> list[str] | dict[str, str]:
-        rising = sorted(self.random.randint(0, LARGEST) for _ in self.ladder)
+        rising = sorted(self.random.randint(0, self.largest) for _ in self.ladder)
         cells = [decimal_text(limit, self.currency) for limit in rising]
         for at in range(len(cells)):
             if self.rising:
@@ -134,18 +137,21 @@ class PolicyWriter:
         return self.asked(("remedy", "category", "severity", "site", "basis", "bill")) | self.limit() | self.bound()
 
     def budget(self) -> dict:
-        line = {"per": self.random.choice(("employee", "customer", "site", "organisation")), "every": "90 days"}
+        line = {"per": self.random.choice(("employee", "customer", "site", "organisation")), "every": self.period()}
         kinds = self.random.choice((("amount",), ("times",), ("amount", "times")))
         if "amount" in kinds:
             line["amount"] = self.money()
         if "times" in kinds:
             line["times"] = str(self.random.randint(0, 3))
         elif self.chance(0.5):
-            line["when"] = {"remedy": self.some(REMEDIES)}
+            line["when"] = {"remedy": self.some(self.remedies)}
         return line | self.bound()
 
+    def period(self) -> str:
+        return "90 days"
+
     def owed(self) -> dict:
-        line = self.asked(("category", "severity", "site", "bill")) | {"remedy": self.random.choice(REMEDIES[:2])}
+        line = self.asked(("category", "severity", "site", "bill")) | {"remedy": self.random.choice(self.remedies[:2])}
         return line | self.limit() | ({"on_top": "true"} if self.chance(0.3) else {})
 
     def deny(self) -> dict:
@@ -154,7 +160,7 @@ class PolicyWriter:
     def requires(self) -> dict:
         line = self.asked(("remedy", "category", "severity", "site", "basis", "amount", "bill"))
         if self.chance(0.8):
-            line["evidence"] = self.some(EVIDENCE)
+            line["evidence"] = self.some(self.evidence)
         if "evidence" not in line or self.chance(0.3):
             line["note"] = "true"
         return line | ({"waivable_by": self.random.choice(self.ladder[1:])} if self.chance(0.5) else {})
@@ -194,7 +200,7 @@ class PolicyWriter:
         return line
 
     def condition(self, name: str) -> str | list[str]:
-        words = {"remedy": REMEDIES, "category": CATEGORIES, "severity": SEVERITIES, "tier": TIERS}
+        words = {"remedy": self.remedies, "category": self.categories, "severity": self.severities, "tier": TIERS}
         words |= {"basis": ("goodwill", "owed"), "member": ("true", "false")}
         words["site"] = [*SITES, "S1", "S3"] if "sites" in self.listed and self.groups else ["S1", "S2", "S3"]
         if name in words:
@@ -202,7 +208,7 @@ class PolicyWriter:
         return self.comparison(name) if self.chance(0.85) else [self.comparison(name), self.comparison(name)]
 
     def comparison(self, name: str) -> str:
-        low, high = sorted(self.random.randint(0, 8 if name == "days" else LARGEST) for _ in range(2))
+        low, high = sorted(self.random.randint(0, 8 if name == "days" else self.largest) for _ in range(2))
         high = max(high, 1)  # nothing is under an amount of 0
         first, second = (str(low), str(high)) if name == "days" else (self.shown(low), self.shown(high))
         rising = (f"over {first}", f"at least {first}")

@@ -18,7 +18,7 @@ from recovery_engine.whatif.witness import Witness, witness
 # What is given up first when a box is made larger: what people think of last when they say which requests they mean.
 _GIVEN_UP = (PROOF, TIMES, BUDGET, NUMBER, WORD, SHARE, COST, SUM, ROLE)
 
-MOST_BOXES = 20_000
+MOST_BOXES = 500_000
 
 
 class Region(NamedTuple):

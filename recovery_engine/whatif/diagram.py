@@ -31,7 +31,7 @@ Ask = Callable[[tuple[Answer, ...], tuple[frozenset[int], ...]], Leaf]
 """From the answers of all policies, and the promises that speak of the request, to a leaf."""
 
 Settled = Callable[[Sequence[Standing]], bool]
-"""Whether nothing of interest can follow from these standings, one of each policy."""
+"""Whether nothing of interest can follow from these standings, one of each policy, all of which go on the same way."""
 
 Box = dict[int, Test]
 """What requests have in common, by the place of a dimension; what is left out may be anything."""
@@ -57,17 +57,19 @@ class Diagram:
     def __init__(self, space: Space, ask: Ask, settled: Settled | None = None, most: int = MOST_NODES) -> None:
         """Raises TooLarge."""
         self.space, self._ask, self._settled, self._most = space, ask, settled, most
+        self._comparable = _comparable_from(space)
         self._readers = [Reader(space, number) for number in range(len(space.policies))]
         how = [(policy.ladder, defaults) for policy, defaults in zip(space.policies, space.defaults, strict=True)]
         self._alike = [how.index(one) for one in how]
         self._nodes: dict[Hashable, Node | Leaf] = {}
+        self._same: dict[Hashable, Node] = {}
         self._coupled = _Coupled(space)
         self.role = next(place for place, dimension in enumerate(space.dimensions) if dimension.kind == ROLE)
         self.cells = 0
         self.root = self._from(tuple(reader.start() for reader in self._readers), -1, ())
 
     def _from(self, standings: tuple[Standing, ...], last: int, known: "Known") -> "Node | Leaf":
-        if self._settled is not None and self._settled(standings):
+        if self._settled is not None and last >= self._comparable and self._settled(standings):
             return None
         ahead = {
             place
@@ -85,7 +87,7 @@ class Diagram:
         return self._nodes[key]
 
     def _node(self, place: int, standings: tuple[Standing, ...], known: "Known") -> "Node | Leaf":
-        leads: dict[int, tuple[Node | Leaf, list[Test]]] = {}
+        leads: dict[Hashable, tuple[Node | Leaf, list[Test]]] = {}
         for label, value in self._choices(place, standings):
             if not self._coupled.possible(known, place, label):
                 continue
@@ -98,12 +100,14 @@ class Diagram:
                 lead = self._ask(answers, tuple(standing.promised for standing in moved))
             else:
                 lead = self._from(moved, place, self._coupled.with_(known, place, label))
-            leads.setdefault(id(lead) if isinstance(lead, Node) else hash(("leaf", lead)), (lead, []))[1].append(label)
+            leads.setdefault(id(lead) if isinstance(lead, Node) else ("leaf", lead), (lead, []))[1].append(label)
         if len(leads) == 1:
             lead, labels = next(iter(leads.values()))
             if joined(labels) == self.space.domains[place]:
                 return lead
-        return Node(place, tuple((joined(labels), lead) for lead, labels in leads.values()))
+        edges = {which: (joined(labels), lead) for which, (lead, labels) in leads.items()}
+        same = (place, frozenset((which, label) for which, (label, _) in edges.items()))
+        return self._same.setdefault(same, Node(place, tuple(edges.values())))
 
     def _moved(self, standings: tuple[Standing, ...], place: int, value: Word | int) -> tuple[Standing, ...]:
         """The standings a step further; where two are the same, they go the same way."""
@@ -118,13 +122,14 @@ class Diagram:
         domain, found = self.space.domains[place], list(zip(self._readers, standings, strict=True))
         tests = {test for reader, standing in found for test in reader.tests(standing, place)}
         if isinstance(domain, frozenset):
+            ordered = sorted(domain, key=str)  # INVARIANT: the same policies give the same boxes in every run
             if self.space.dimensions[place].kind in (PROOF, ROLE):
-                yield from ((frozenset({word}), word) for word in domain)
+                yield from ((frozenset({word}), word) for word in ordered)
                 return
             classes: dict[tuple[bool, ...], list[Word]] = {}
-            ordered = [test for test in tests if isinstance(test, frozenset)]
-            for word in domain:
-                classes.setdefault((word == "", *[word in test for test in ordered]), []).append(word)
+            words_tested = [test for test in tests if isinstance(test, frozenset)]
+            for word in ordered:
+                classes.setdefault((word == "", *[word in test for test in words_tested]), []).append(word)
             for words in classes.values():
                 yield frozenset(words), words[0]
         else:
@@ -135,6 +140,15 @@ class Diagram:
                     starts |= {start for low, high in test for start in (low, high + 1)}
             for whole in domain:
                 yield from (((band,), band[0]) for band in bands(starts, whole))
+
+
+def _comparable_from(space: Space) -> int:
+    """The place from which on the same standings of all policies mean the same answers."""
+    first, *others = space.policies
+    if any(other.ladder != first.ladder for other in others):  # ranks have other names
+        return len(space.dimensions)
+    read = {place for defaults in space.defaults for place in defaults}
+    return max((at for at in read if len({defaults.get(at) for defaults in space.defaults}) > 1), default=-1)
 
 
 # --- sets of words or numbers -----------------------------------------------------------------------------------------

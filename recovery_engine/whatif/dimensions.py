@@ -97,8 +97,11 @@ class Covers(NamedTuple):
     bounds: frozenset[Bound]
 
 
+# INVARIANT: tuples of the same fields are equal whatever they are called; the last field keeps such effects apart.
 class Denies(NamedTuple):
     """A deny line."""
+
+    what: str = "denies"
 
 
 class Proves(NamedTuple):
@@ -112,16 +115,20 @@ class Eyes(NamedTuple):
     """A second person of this rank; -1 for the role above the first."""
 
     second: int
+    what: str = "eyes"
 
 
 class Elsewhere(NamedTuple):
     """Another person of the same role decides."""
+
+    what: str = "elsewhere"
 
 
 class Promised(NamedTuple):
     """A promise speaks of these requests."""
 
     number: int
+    what: str = "promised"
 
 
 Effect = Rows | Over | Covers | Denies | Proves | Eyes | Elsewhere | Promised

@@ -182,7 +182,7 @@ class Reader:
     def _at_no_cost(self, rule: Rule) -> Rule | None:
         """What is left of a line where every sum reads 0; None where it cannot fit or does nothing."""
         sums = [test for place, test in rule.when if self._kinds[place] == SUM]
-        if isinstance(rule.effect, Eyes) or not all(_passes(test, 0) for test in sums):
+        if isinstance(rule.effect, Over | Covers | Eyes) or not all(_passes(test, 0) for test in sums):
             return None
         return rule._replace(when=tuple(test for test in rule.when if self._kinds[test[0]] != SUM))
 
