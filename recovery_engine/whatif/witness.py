@@ -189,11 +189,14 @@ class _Figures:
             return None
         ranges = [(0, 0) if free else (1, most), *[(0, LARGEST)] * len(atoms)]
         known = [self._range(self.space.place(base)) for base in self.bases]
-        rows = list(self._rows(atoms))
         usual = [(max(low, min(0, high)), high) for low, high in known]  # nobody thinks of a number below zero first
-        values = (
-            None if ranges[0][0] > ranges[0][1] else solution(ranges + usual, rows) or solution(ranges + known, rows)
-        )
+        sums = [self._range(self.space.place(one)) for one in self.sums]
+        rows = list(self._rows(atoms))
+        bases = range(len(ranges), len(ranges) + len(known))
+        values = None
+        if ranges[0][0] <= ranges[0][1]:
+            tried = (solution(ranges + some + sums, rows, bases) for some in (usual, known))
+            values = next((one for one in tried if one is not None), None)
         if values is None:
             return None
         amount, had = values[0], dict(zip(atoms, values[1:], strict=False))
@@ -203,7 +206,7 @@ class _Figures:
         return {
             "amount": amount,
             "numbers": {
-                str(base.key[1]): value for base, value in zip(self.bases, values[1 + len(atoms) :], strict=True)
+                str(base.key[1]): value for base, value in zip(self.bases, values[1 + len(atoms) :], strict=False)
             },
             "on_case": on_case,
             "owed_on_case": {remedy: sum_ for (remedy, basis), sum_ in had.items() if basis == OWED and sum_},
@@ -216,28 +219,34 @@ class _Figures:
         }
 
     def _rows(self, atoms: list[tuple[str, str]]) -> Iterable[Row]:
-        """The inequalities that the box means, over the amount, the atoms and the bases."""
-        count = 1 + len(atoms) + len(self.bases)
+        """The inequalities that the box means, over the amount, the atoms, the bases and the sums."""
+        first_sum = 1 + len(atoms) + len(self.bases)
+        count = first_sum + len(self.sums)
 
-        def factors(counted: Dimension, by: int) -> list[int]:
-            return [by, *[by * _counts(counted, *atom) for atom in atoms], *[0] * len(self.bases)]
+        def row(factors: Mapping[int, int]) -> tuple[int, ...]:
+            return tuple(factors.get(at, 0) for at in range(count))
 
+        added = {
+            at: frozenset({0, *[1 + number for number, atom in enumerate(atoms) if _counts(counted, *atom)]})
+            for at, counted in enumerate(self.sums, first_sum)
+        }
+        for at, those in added.items():
+            yield row(dict.fromkeys(those, 1) | {at: -1}), 0
+            yield row(dict.fromkeys(those, -1) | {at: 1}), 0
+            # Follows from the others, but saves trying much: a part is no more than the whole.
+            yield from ((row({at: 1, whole: -1}), 0) for whole, more in added.items() if those < more)
         for place in self.box:
             dimension = self.space.dimensions[place]
-            if dimension.kind == SUM:
-                low, high = self._range(place)
-                yield tuple(factors(dimension, 1)), high
-                yield tuple(factors(dimension, -1)), -low
-            elif dimension.kind == SHARE:
+            if dimension.kind == SHARE:
                 base, kind, counted = dimension.key
                 low, high = self._range(place)
                 unit, half = (1, 0) if kind == "each" else (10000, 5000 if kind == "owed percent" else 0)
-                at = 1 + len(atoms) + self.bases.index(base)  # type: ignore[arg-type]
-                row = factors(counted, unit)  # type: ignore[arg-type]
+                of = 1 + len(atoms) + self.bases.index(base)  # type: ignore[arg-type]
+                total = first_sum + self.sums.index(counted)  # type: ignore[arg-type]
                 if high < HIGHEST_SHARE:
-                    yield tuple(-high if place == at else row[place] for place in range(count)), half
+                    yield row({total: unit, of: -high}), half
                 if low > 0:
-                    yield tuple(low - 1 if place == at else -row[place] for place in range(count)), -half - 1
+                    yield row({total: -unit, of: low - 1}), -half - 1
 
 
 _REMEDY = Dimension(WORD, (0, "remedy"))
