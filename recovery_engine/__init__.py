@@ -31,11 +31,11 @@ from recovery_engine.model import (
     Used,
 )
 from recovery_engine.money import Money
-from recovery_engine.policy.layout import format_policy
 from recovery_engine.policy.library import (
     PolicyLibrary,
     check_policy,
     check_policy_file,
+    format_policy,
     lint_policy_file,
     load_policy,
     parse_policy,

@@ -490,6 +490,7 @@ def test_it_is_an_ordinary_policy_to_every_command(tmp_path: Path) -> None:
     assert "1 test in 1 policy: 0 failed" in recovery("test", file)
     assert "decided in no test" not in recovery("test", file)
     assert "standard" in recovery("matrix", file)
+    assert "1 policy: 0 would change" in recovery("fmt", "--check", file)
     assert "narrower" in recovery("diff", tmp_path / "chain.yaml", file)
     asked = ("--role", "clerk", "--site", "S1", "--category", "delay", "--amount", "5", "--fact", "days=10")
     assert "never" in recovery("what-if", "--policy", file, "--remedy", "voucher", *asked)

@@ -1,22 +1,24 @@
 """A policy's text laid out: what is alike in columns, comments and words as they are. Only white space changes."""
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from recovery_engine.errors import PolicyError
 from recovery_engine.policy.columns import align, chosen_column
+from recovery_engine.policy.layers import Layer
 from recovery_engine.policy.pieces import STEP, TextLine, lines_of, shown_width
 from recovery_engine.policy.source import check_text
 from recovery_engine.policy.tree import Source, read_tree
 
 
-def format_policy(text: str, file: str = "<policy>") -> str:
-    """The text of a policy, laid out; it says the same, and laid out again it stays as it is.
+def laid_out(text: str, file: str, below: Sequence[Layer] = ()) -> str:
+    """The text of a policy, laid out; *below* is what it extends. It says the same, and again it stays as it is.
 
     Roles and limits stand in columns, lines of one list under each other where the page is wide enough, every block
     two spaces further in than its key. Comments stay with what they are about, at most one blank line stays between.
     Raises PolicyError where the text is no policy.
     """
-    policy, diagnostics = check_text(text, file)
+    policy, diagnostics = check_text(text, file, below)
     if policy is None:
         raise PolicyError(found for found in diagnostics if found.level == "error")
     ends_in = "\r\n" if "\r\n" in text else "\n"

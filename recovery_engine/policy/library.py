@@ -11,6 +11,7 @@ from recovery_engine.decide import compiled, decide, owed_misfits
 from recovery_engine.errors import Diagnostic, InvalidRequest, PolicyError, did_you_mean
 from recovery_engine.model import NO_USAGE, OWED, Decision, RecoveryRequest, Usage
 from recovery_engine.policy.layers import UNUSABLE_PARENT, Layer, above, extended, with_layers
+from recovery_engine.policy.layout import laid_out
 from recovery_engine.policy.reading import ILL_TYPED, MISSING, problem
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.source import check_text
@@ -81,6 +82,14 @@ def lint_policy_file(path: str | Path) -> "Lint":
     if isinstance(found, Diagnostic):
         return Lint(None, (LintFinding(found),), complete=False)
     return lint_policy(*found, _below(*found))
+
+
+def format_policy(text: str, file: str = "<policy>") -> str:
+    """The text of a policy, laid out; it says the same, and laid out again it stays as it is.
+
+    What it extends is looked for as seen from *file*. Raises PolicyError where the text is no policy.
+    """
+    return laid_out(text, file, _below(text, file))
 
 
 def _text_in(path: str | Path) -> tuple[str, str] | Diagnostic:
