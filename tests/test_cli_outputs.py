@@ -143,6 +143,8 @@ ARGS = {
     "check": "check classic",
     "backtest": "backtest --help",
     "test": "test classic",
+    "lint": "lint classic",
+    "watch": "watch --help",
     "diff": "diff classic policies/demo/classic-raised.yaml",
     "fmt": "fmt --check policies",
     "completion": "completion bash",
