@@ -12,7 +12,7 @@ from tiny import NAMES, Grid, Inside, TinyWriter, grid_of
 from recovery_engine import Policy, check_policy
 from recovery_engine.whatif.boxes import Regions, regions
 from recovery_engine.whatif.diagram import Diagram
-from recovery_engine.whatif.dimensions import Space, space
+from recovery_engine.whatif.dimensions import Denies, Elsewhere, Eyes, Promised, Space, space
 from recovery_engine.whatif.standing import BY_NOBODY, Answer, Standing
 
 OUTCOMES = ("approve", "deny", "incomplete", "escalate")
@@ -172,3 +172,7 @@ def test_many_regions_gaps_and_promises(first: int) -> None:
 @pytest.mark.parametrize("seed", [33, 1885])
 def test_a_role_renamed_and_a_deny_line_beside_the_same_someone_else_line(seed: int) -> None:
     compared(seed)
+
+
+def test_no_two_things_that_lines_do_are_the_same() -> None:
+    assert len({Denies(), Elsewhere(), Eyes(1), Promised(1)}) == 4
