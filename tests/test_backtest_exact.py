@@ -55,7 +55,7 @@ def answered(history: History) -> list[Said]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(randoms)
 def test_cases_of_their_own_are_decided_as_one_by_one_and_those_that_cannot_be_are_counted(random: Random) -> None:
     text, policy = without_budgets(random)
@@ -82,7 +82,7 @@ def test_cases_of_their_own_are_decided_as_one_by_one_and_those_that_cannot_be_a
             assert not history.folded
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(randoms)
 def test_it_is_what_the_engine_says_to_the_same_requests(random: Random) -> None:
     text, policy = without_budgets(random)

@@ -118,7 +118,7 @@ def test_what_a_policy_cannot_decide_has_no_answer_and_uses_up_nothing() -> None
     assert outcomes == ["approve", None, None, None, "approve", "escalate"]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(randoms)
 def test_it_is_what_an_engine_says_to_the_same_requests(random: Random) -> None:
     """Whatever is sent up is declined, so that what is asked again is decided again."""

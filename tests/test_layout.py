@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from recovery_engine import Policy, PolicyError, check_policy, format_policy, parse_policy, shipped_policies
 from recovery_engine.policy.columns import WIDEST
@@ -40,6 +40,7 @@ def stays(text: str) -> str:
 # --- the law ---
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(randoms)
 def test_it_says_what_it_said_however_it_was_laid_out(random: Random) -> None:
     tree = tree_of(random_policy(random)[0])
