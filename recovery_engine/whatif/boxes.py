@@ -64,7 +64,10 @@ def regions(diagram: Diagram, most: int = MOST_BOXES) -> Regions:
 
 
 def _everything(diagram: Diagram) -> Regions:
-    one = None if diagram.root is None else one_of(diagram.space, {})
+    try:
+        one = None if diagram.root is None else one_of(diagram.space, {})
+    except NotSettled:
+        return Regions((), False, diagram.cells)
     return Regions((Region({}, diagram.root, one),) if one else (), True, diagram.cells)
 
 

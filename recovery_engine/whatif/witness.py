@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from recovery_engine.model import GOODWILL, OWED, FactValue, RecoveryRequest, Usage, Used
@@ -29,7 +30,8 @@ from recovery_engine.whatif.dimensions import (
 from recovery_engine.whatif.integers import Row, solution
 from recovery_engine.whatif.ranges import ABSENT, LARGEST, Range
 
-ANY_OTHER_WORD = "another"
+_OTHERS = ("refund", "another", "something else", "anything", "whatever")
+"""Of these one is taken for a word that no line names; the first only for a remedy."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,14 @@ def _first(space: Space, name: str, allowed: Test) -> Word:
     some = sorted((word for word in allowed if isinstance(word, str | bool) and word not in ("", OTHER)), key=str)
     if some or OTHER not in allowed:
         return some[0] if some else ""
-    return "refund" if name == "remedy" and "refund" not in space.domains[space.place(_REMEDY)] else ANY_OTHER_WORD
+    named = zip(space.dimensions, space.domains, strict=True)
+    return _unnamed(name, next(domain for dimension, domain in named if dimension.key[1:] == (name,)))
+
+
+def _unnamed(name: str, domain: Test) -> str:
+    """A word that no line names."""
+    words = _OTHERS if name == "remedy" else _OTHERS[1:]
+    return next(word for word in chain(words, map("no-{}".format, count())) if word not in domain)
 
 
 class _Figures:
@@ -167,7 +176,7 @@ class _Figures:
         """A remedy and a basis for every way in which what the case had counts in some sums and not in others."""
         domain = self.space.domains[self.space.place(_REMEDY)]
         atoms: dict[tuple[bool, ...], tuple[str, str]] = {}
-        remedies = [ANY_OTHER_WORD if word == OTHER else str(word) for word in sorted(map(str, domain))]
+        remedies = [_unnamed("remedy", domain) if word == OTHER else word for word in sorted(map(str, domain))]
         for remedy in (self.remedy, *remedies):
             for basis in (self.space.basis, OWED if self.space.basis == GOODWILL else GOODWILL):
                 counted = tuple(_counts(one, remedy, basis) for one in self.sums)
