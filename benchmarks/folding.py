@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.report import PER_SECOND, Row
 from recovery_engine import Policy, parse_policy
 from recovery_engine.history.bench import Bench
-from recovery_engine.history.coding import chunks, code
+from recovery_engine.history.coding import code
 from recovery_engine.history.fold import Folding, fold_answers
 from recovery_engine.rules.readings import Reading
 
@@ -127,8 +127,7 @@ def rows(count: int, passes: int) -> Iterator[Row]:
 def _simple(connection: Any, policy: Policy, passes: int) -> tuple[Simple, float]:
     """What the folds without a policy are told, and how long our loop takes over the same numbers."""
     bench = Bench([policy])
-    _, sizes = code(connection, bench)
-    some = [one for _, one in chunks(connection, policy)]
+    some, sizes = code(connection, bench)
 
     def run() -> None:
         folding = Folding(bench, sizes)

@@ -15,7 +15,7 @@ from one_by_one import FIRST, Asked, answered, history_of, one_by_one, some_requ
 from strategies import RequestWriter, random_policy, randoms
 
 from recovery_engine import InvalidRequest, Money, RecoveryRequest, parse_policy
-from recovery_engine.history import fold, loop
+from recovery_engine.history import coding, fold, loop
 from recovery_engine.history.fold import fold_answers
 
 HEAD = """
@@ -73,6 +73,37 @@ def test_the_same_answers_without_numba() -> None:
     connection = history_of(policy, asked)
 
     with patch.object(fold, "compiled_run", lambda: loop.run):
+        fold_answers(connection, policy)
+
+    assert answered(connection, policy) == list(one_by_one(policy, asked))
+
+
+def test_cases_and_customers_whose_hashes_meet_stay_apart() -> None:
+    random = Random(9)
+    text = EVERY_BUDGET.format(per="customer", every="2 days")
+    policy = parse_policy(text, "shop.yaml")
+    asked = some_requests(random, RequestWriter(text, policy), 200, 12, 3)
+    connection, hashed = history_of(policy, asked), coding._hash
+
+    def few(text: str, salt: int = 0) -> str:
+        return f"{hashed(text, salt)} % 2" if salt < 2 else hashed(text, salt)
+
+    with patch.object(coding, "_hash", few):
+        fold_answers(connection, policy)
+
+    assert answered(connection, policy) == list(one_by_one(policy, asked))
+
+
+def test_a_history_that_is_not_stored_in_order_is_decided_in_order() -> None:
+    random = Random(13)
+    text = EVERY_BUDGET.format(per="employee", every="day")
+    policy = parse_policy(text, "shop.yaml")
+    asked = some_requests(random, RequestWriter(text, policy), 200, 12, 3)
+    connection = history_of(policy, asked)
+    connection.execute("CREATE TABLE other AS FROM history ORDER BY hash(n); DROP TABLE history")
+    connection.execute("ALTER TABLE other RENAME TO history")
+
+    with patch.object(coding, "CHUNK", 64):
         fold_answers(connection, policy)
 
     assert answered(connection, policy) == list(one_by_one(policy, asked))

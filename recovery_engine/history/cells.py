@@ -208,7 +208,8 @@ def _limit(connection: Any, policy: Policy, line: Limit) -> str:
         parts.append(_product(connection, policy, line.per, line.each))
     # `least` would pass over a part that is not known; nothing is left then.
     unknown = " OR ".join(f"{part} IS NULL" for part in parts)
-    return f"CASE WHEN {unknown} THEN 0 ELSE least({', '.join(parts)}) END"
+    allowed = parts[0] if len(parts) == 1 else f"least({', '.join(parts)})"  # of one part, not every SQL has a least
+    return f"CASE WHEN {unknown} THEN 0 ELSE {allowed} END"
 
 
 def _product(connection: Any, policy: Policy, name: str, times: int) -> str:
@@ -236,7 +237,9 @@ def _odd_words(connection: Any, policy: Policy) -> dict[str, tuple[str, ...]]:
         if anything := policy.words.known(name) is None and (name != "reason" or not policy.reason_codes):
             fits.append(f"({column} IN ('total', 'next_role') OR NOT regexp_full_match({column}, {text(_PLAIN)}))")
         found = connection.execute(
-            f"SELECT DISTINCT {column} FROM history WHERE {' AND '.join([f'{column} IS NOT NULL', *fits])} ORDER BY 1"
+            # Each word once, before it is looked at: OFFSET keeps the filter outside.
+            f"SELECT {column} FROM (SELECT DISTINCT {column} FROM history OFFSET 0) "
+            f"WHERE {' AND '.join([f'{column} IS NOT NULL', *fits])} ORDER BY 1"
         ).fetchall()
         words = [one for (one,) in found if not (anything and _is_word(one, name))]
         if words:

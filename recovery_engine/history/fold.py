@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from recovery_engine.history.bench import Bench
+from recovery_engine.history.bench import Answer, Bench
 from recovery_engine.history.cells import Progress, always, insert
-from recovery_engine.history.coding import chunks, code
+from recovery_engine.history.coding import code
 from recovery_engine.history.loop import NEVER, Array, Found, Rows, compiled_run
 from recovery_engine.history.tables import Sizes, tables, with_room
 from recovery_engine.policy.schema import Policy
@@ -27,28 +27,26 @@ def fold_answers(connection: Any, policy: Policy, progress: Progress | None = No
     again, where an engine would join the two.
     """
     bench = Bench([always(policy)])
-    rows, sizes = code(connection, bench)
-    folding = Folding(bench, sizes)
+    parts, sizes = code(connection, bench)
+    folding, rows = Folding(bench, sizes), sum(len(some.seat) for some in parts)
     connection.execute(
         "CREATE OR REPLACE TABLE answers "
         "(n BIGINT, outcome UTINYINT, to_rank TINYINT, second_rank TINYINT, needs USMALLINT)"
     )
     done = 0
-    for n, some in chunks(connection, bench.policy):
-        rulings = folding.fold(some)
-        columns = [np.array(column)[rulings] for column in zip(*bench.answers, strict=True)]
-        connection.register(
-            "folded", dict(zip(("n", "outcome", "to_rank", "second_rank", "needs"), (n, *columns), strict=True))
-        )
+    while parts:
+        some = parts.pop(0)
+        rulings, end = folding.fold(some), done + len(some.seat)
+        columns = [np.array(column, np.int16)[rulings] for column in zip(*bench.answers, strict=True)]
+        connection.register("folded", {"n": np.arange(done, end)} | dict(zip(Answer._fields, columns, strict=True)))
         connection.execute(
-            "INSERT INTO answers SELECT n, nullif(outcome, -1), nullif(to_rank, -1), nullif(second_rank, -1), needs "
-            "FROM folded"
+            'INSERT INTO answers SELECT n, nullif(outcome, -1), nullif("to", -1), nullif(second, -1), needs FROM folded'
         )
         connection.unregister("folded")
-        done += len(n)
+        done = end
         if progress is not None:
             progress("deciding in order", done, rows)
-    connection.execute("DROP TABLE coded; CREATE OR REPLACE TABLE needs (id USMALLINT, items VARCHAR[])")
+    connection.execute("CREATE OR REPLACE TABLE needs (id USMALLINT, items VARCHAR[])")
     insert(connection, "needs", [(id, list(items)) for id, items in enumerate(bench.needs)])
 
 

@@ -321,14 +321,37 @@ def run(start: int, limits: Array, rows: Rows, plan: Plan, cells: Cells, state: 
     return len(rows.seat)
 
 
-@lru_cache(maxsize=1)
-def compiled_run() -> Any:
-    """The loop compiled by numba, once and for all where it can keep it; where there is no numba, as it stands."""
+def number_each(values: Array, keys: Array, places: Array, count: int, found: Array) -> int:
+    """Number some values, those not seen before from *count* on. Returns how many there are then.
+
+    *keys* and *places* are a table with open addressing, of a power of two, never more than half full; -1: empty.
+    """
+    mask = len(keys) - 1
+    for row in range(len(values)):
+        value = values[row]
+        at = value & mask
+        while places[at] != NONE and keys[at] != value:
+            at = (at + 1) & mask
+        if places[at] == NONE:
+            keys[at], places[at] = value, count
+            count += 1
+        found[row] = places[at]
+    return count
+
+
+@lru_cache
+def compiled(function: Callable[..., Any]) -> Any:
+    """A loop compiled by numba, once and for all where it can keep it; where there is no numba, as it stands."""
     try:
         from numba import njit
     except ImportError:
-        return run
+        return function
     try:
-        return njit(cache=True, **_FAST)(run)
+        return njit(cache=True, **_FAST)(function)
     except RuntimeError:  # no folder to keep it in
-        return njit(**_FAST)(run)
+        return njit(**_FAST)(function)
+
+
+def compiled_run() -> Any:
+    """The loop over the rows, compiled."""
+    return compiled(run)

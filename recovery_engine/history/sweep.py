@@ -15,7 +15,7 @@ import numpy as np
 from recovery_engine.errors import Diagnostic, InvalidRequest, did_you_mean
 from recovery_engine.history.bench import Bench
 from recovery_engine.history.cells import Progress, always
-from recovery_engine.history.coding import chunks, code
+from recovery_engine.history.coding import code
 from recovery_engine.history.fold import Folding
 from recovery_engine.history.loop import NEVER, Array, Rows
 from recovery_engine.history.opening import Source, count_of, history_of
@@ -151,8 +151,7 @@ def curve(
 ) -> tuple[SweepStep, ...]:
     """Every step, or those of so many values of each limit. *depends*: rows depend on what was granted before."""
     bench = Bench(_variants(always(draft), limits))
-    _, sizes = code(connection, bench)
-    rows = [some for _, some in chunks(connection, draft)]
+    rows, sizes = code(connection, bench)
     return tuple(_Folds(bench, sizes, rows, limits).steps(depends, steps, progress))
 
 

@@ -12,6 +12,7 @@ from recovery_engine.history.loop import BUDGET, LEFT, NONE, NUMBER, SUM, TIMES,
 from recovery_engine.log.calendar import window_first
 from recovery_engine.model import GOODWILL, OWED
 from recovery_engine.policy.schema import CeilingLine, OwedLine, Policy
+from recovery_engine.rules.cells import all_cuts
 from recovery_engine.rules.encoding import IN_NO_LIST
 from recovery_engine.rules.readings import ALL, BOTH, Reading, SumReading, ceiling_sum, named_remedies
 from recovery_engine.seats import Seat
@@ -41,8 +42,13 @@ class Sizes(NamedTuple):
 
 
 def numbers_of(policy: Policy) -> list[str]:
-    """The numbers that lines may read: the bill and facts."""
-    return ["bill", *[name for name, fact in policy.facts.items() if fact.kind in ("number", "money")]]
+    """The numbers that lines read, of the bill and facts, and those that must be on file."""
+    read = {str(key[1]) for key in all_cuts(policy) if key[0] == "number"}
+    for line in (*policy.ceilings, *policy.owed):
+        read.update(name for name in (line.of, line.per) if name)
+    read.update(name for name, fact in policy.facts.items() if fact.default is None)
+    figures = ["bill", *[name for name, fact in policy.facts.items() if fact.kind in ("number", "money")]]
+    return [name for name in figures if name in read]
 
 
 def kept_for(policy: Policy) -> list[str]:
