@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import analysing, deciding, folding, loading, proving, recording
+from benchmarks import analysing, deciding, folding, loading, proving, recording, warehouse
 from benchmarks.deciding import contestants, present
 from benchmarks.raw_logs import file_system, sqlite3
 from benchmarks.report import as_json, show
@@ -24,9 +24,21 @@ class Size(NamedTuple):
     proving_passes: int
     folded: int
     folding_passes: int
+    in_a_warehouse: int
 
 
-QUICK = Size(100, 2, 2, recoveries=80, log_passes=1, entries=2_000, proving_passes=1, folded=20_000, folding_passes=1)
+QUICK = Size(
+    100,
+    2,
+    2,
+    recoveries=80,
+    log_passes=1,
+    entries=2_000,
+    proving_passes=1,
+    folded=20_000,
+    folding_passes=1,
+    in_a_warehouse=20_000,
+)
 WHOLE = Size(
     *(2_000, 9, 9),
     recoveries=2_000,
@@ -35,6 +47,7 @@ WHOLE = Size(
     proving_passes=3,
     folded=10_000_000,
     folding_passes=3,
+    in_a_warehouse=1_000_000,
 )
 IN_MEMORY = ("tmpfs", "ramfs")
 
@@ -59,6 +72,7 @@ def main() -> None:
         *recording.rows(arguments.folder, size.recoveries, size.log_passes),
         *proving.rows(arguments.folder, arguments.entries or size.entries, size.proving_passes),
         *folding.rows(size.folded, size.folding_passes),
+        *warehouse.rows(size.in_a_warehouse, size.folding_passes),
     ]
     packages = list(dict.fromkeys(one.package for one in present(everyone) if one.package))
     packages += [f"SQLite {sqlite3.sqlite_version}"]
