@@ -25,6 +25,8 @@ from recovery_engine import (
 )
 from recovery_engine.history.opening import history_of
 
+pytestmark = pytest.mark.slow
+
 COUNTER = """
 policy: counter
 version: "2"

@@ -17,6 +17,8 @@ from recovery_engine import InvalidRequest, LogError, Outcome, Policy, RecoveryE
 from recovery_engine.history.opening import History, history_of
 from recovery_engine.history.table import OUTCOMES
 
+pytestmark = pytest.mark.slow
+
 Said = tuple[str, Outcome, str | None, str | None, tuple[str, ...]]
 
 

@@ -12,6 +12,8 @@ from sample_pages import FRONTLINE, hotel_draft, of_history, of_no_difference, w
 
 from recovery_cli.main import cli
 
+pytestmark = pytest.mark.slow
+
 VERBS = ["diff", "backtest", "sweep"]
 
 

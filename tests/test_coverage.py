@@ -12,6 +12,8 @@ from recovery_cli.main import cli
 from recovery_engine import Coverage, cover_examples, parse_policy, run_examples, shipped_policies
 from tests.strategies import random_policy
 
+pytestmark = pytest.mark.slow
+
 POLICY = """\
 policy: small
 currency: EUR

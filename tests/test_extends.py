@@ -34,6 +34,8 @@ from recovery_engine.whatif.diff import as_tight, direction
 from recovery_engine.whatif.standing import Answer
 from tests.asking import says
 
+pytestmark = pytest.mark.slow
+
 CHAIN = """policy: chain
 version: "7"
 effective: {from: 2026-01-01}

@@ -18,6 +18,8 @@ from recovery_engine import InvalidRequest, Money, RecoveryRequest, parse_policy
 from recovery_engine.history import coding, fold, loop
 from recovery_engine.history.fold import fold_answers
 
+pytestmark = pytest.mark.slow
+
 HEAD = """
 policy: shop
 currency: USD

@@ -13,6 +13,8 @@ from recovery_engine.policy.tree import Source, read_tree
 from tests.strategies import random_policy, randoms
 from tests.untidy import Untidy
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = shipped_policies()
 LAKESIDE = Path(__file__).parent / "policies/lakeside.yaml"
 

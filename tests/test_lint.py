@@ -28,6 +28,8 @@ from recovery_engine.policy.schema import SECTIONS, Promise
 from recovery_engine.whatif import diagram, seeking
 from recovery_engine.whatif.lint_codes import BASE
 
+pytestmark = pytest.mark.slow
+
 
 def lint(text: str) -> Lint:
     found = lint_policy(text, "policy.yaml")

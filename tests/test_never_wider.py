@@ -15,6 +15,8 @@ from recovery_engine.whatif.dimensions import Denies, Proves, Rule
 from recovery_engine.whatif.standing import Cap, Standing
 from recovery_engine.whatif.tightening import Tightening, tightening
 
+pytestmark = pytest.mark.slow
+
 SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 CHANCES = {
     "authority": 0.4,

@@ -10,6 +10,8 @@ from way_up import CARD, FOUR_EYES, LEAD
 
 from recovery_engine import IdempotencyConflict, InvalidRequest, NotAllowed, RecoveryEngine
 
+pytestmark = pytest.mark.slow
+
 ODD: tuple[Any, ...] = (None, 3, -1.5, "", "x", "a b", b"x", [], [[]], {}, {"x": "y"}, [None, 3], object(), True)
 
 ABOUT: dict[str, Any] = {"recovery": "r-1", "by": "lead-1", "role": "lead", "id": "k-1"}

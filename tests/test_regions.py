@@ -14,6 +14,8 @@ from recovery_engine.whatif.boxes import Regions, parts, regions
 from recovery_engine.whatif.diagram import Box, Diagram, Node, inside, joined
 from recovery_engine.whatif.dimensions import Space, space
 
+pytestmark = pytest.mark.slow
+
 BASES = ("goodwill", "owed")
 
 

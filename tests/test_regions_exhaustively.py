@@ -15,6 +15,8 @@ from recovery_engine.whatif.diagram import Diagram
 from recovery_engine.whatif.dimensions import Denies, Elsewhere, Eyes, Promised, Space, space
 from recovery_engine.whatif.standing import BY_NOBODY, Answer, Standing
 
+pytestmark = pytest.mark.slow
+
 OUTCOMES = ("approve", "deny", "incomplete", "escalate")
 
 

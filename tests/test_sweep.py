@@ -11,6 +11,8 @@ from recovery_engine import InvalidRequest, Money, parse_policy
 from recovery_engine.history.fold import fold_answers
 from recovery_engine.history.sweep import SweepRange, SweepStep, curve, frontier, knee, limits_of
 
+pytestmark = pytest.mark.slow
+
 LIMITS = {
     "standard/total/clerk": ("0.12", "12"),
     "standard/total/lead": ("0.18", "12"),
