@@ -76,7 +76,7 @@ _BESIDE_DRIVERS: Sequence[Column] = (
 
 def show(rows: Sequence[Row], of_the_log: Sequence[Row], packages: Iterable[str]) -> None:
     """Print a table of decisions and one of the log, and below them what is to be said about their rows."""
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 150)
     console.print(_table("recovery-engine beside its peers", rows, _BESIDE_PEERS))
     _remarks(console, rows)
     console.print(_table("\nthe recovery log beside plain drivers", of_the_log, _BESIDE_DRIVERS))

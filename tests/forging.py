@@ -141,5 +141,5 @@ def first(report: Report) -> str:
     return str(report.findings[0])
 
 
-remembered = lru_cache(register.parse_policy)
+remembered = lru_cache(register.parse_stored)
 """Reads a policy once for a thousand runs."""

@@ -36,7 +36,7 @@ Steps = Callable[[Making], Any]
 
 @pytest.fixture(autouse=True)
 def _each_policy_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "parse_policy", remembered)
+    monkeypatch.setattr(register, "parse_stored", remembered)
 
 
 def usd(amount: int) -> Money:

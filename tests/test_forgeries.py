@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _each_policy_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "parse_policy", remembered)
+    monkeypatch.setattr(register, "parse_stored", remembered)
 
 
 @pytest.fixture(scope="module")

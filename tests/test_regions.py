@@ -93,7 +93,7 @@ def test_a_request_is_decided_differently_just_where_it_lies_in_a_region(seed: i
 
 @pytest.mark.slow
 def test_and_so_it_is_for_many_more() -> None:
-    assert sum(check_edit(Random(seed), 40) for seed in range(100, 220)) > 30
+    assert sum(check_edit(Random(seed), 40) for seed in range(100, 140)) > 10
 
 
 @pytest.mark.parametrize("seed", range(40, 52))

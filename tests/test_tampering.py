@@ -26,7 +26,7 @@ SCALE = int(os.environ.get("RECOVERY_TEST_SCALE", "1"))
 
 @pytest.fixture(autouse=True)
 def _each_policy_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "parse_policy", remembered)
+    monkeypatch.setattr(register, "parse_stored", remembered)
 
 
 @pytest.fixture(scope="module")

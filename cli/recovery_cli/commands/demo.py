@@ -224,7 +224,7 @@ def _show_question(out: Console, question: Question) -> None:
     out.print(Text("What if the frontline might give 120 in the place of 100?", "bold"))
     for change in question.changes:
         was, will = (answer_in_words(decision) for decision in (change.before, change.after))
-        out.print(f"of all requests, only these: {', '.join(change.where)}: {was} → {will}", soft_wrap=True)
+        out.print(f"of all requests, only these: {', '.join(change.where)}: {was} → {will}")
     count_, money = question.more
     out.print(f"of the shop's 402 refunds, {count_} more settled on the spot, {money} more without a second look")
 
