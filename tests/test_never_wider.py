@@ -172,7 +172,7 @@ def test_what_is_settled_early_would_not_have_come_out_otherwise(monkeypatch: py
     monkeypatch.setattr(module, "_is_settled", lambda standings: standings[0] == standings[1])
     pairs = [(one, found_for(policy)) for one, policy in zip(early, policies, strict=True) if one.complete]
     whole = [(one, late) for one, late in pairs if late.complete]
-    assert len(whole) > 7
+    assert len(whole) > 2
     assert all((one.widening is None) == (late.widening is None) for one, late in whole)
     assert sum(one.cells for one, _ in whole) < sum(late.cells for _, late in whole)
 

@@ -226,7 +226,7 @@ def _show_question(out: Console, question: Question) -> None:
         was, will = (answer_in_words(decision) for decision in (change.before, change.after))
         out.print(f"of all requests, only these: {', '.join(change.where)}: {was} → {will}")
     count_, money = question.more
-    out.print(f"of the shop's 402 refunds, {count_} more settled on the spot, {money} more without a second look")
+    out.print(f"of the shop's 402, {count_} more ({money}) would be settled on the spot")
 
 
 def _back_tested(name: str) -> "BackTest":
