@@ -43,6 +43,10 @@ class History:
     folded: bool
 
 
+class NothingAsked(LogError):
+    """There is no request at all."""
+
+
 class _Read(NamedTuple):
     """What was read: from where, who is left out, what is to be said, and the policy that most were decided by."""
 
@@ -166,7 +170,7 @@ def _nothing(source: str, left_out: list[LeftOut], days: tuple[date | None, date
         return LogError(f"no request in {source} can be decided: {reasons}", "does the draft fit this history?")
     if any(days):
         return LogError(f"{source} holds no request on those days", "look at other days")
-    return LogError(f"{source} holds no request", "is it the right one?")
+    return NothingAsked(f"{source} holds no request", "is it the right one?")
 
 
 # --- who is in it -----------------------------------------------------------------------------------------------------

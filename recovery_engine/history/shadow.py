@@ -5,7 +5,7 @@ written to the log. What was seen is kept as lines of JSON, a request each, whic
 """
 
 from collections.abc import Container, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from recovery_engine.errors import InvalidRequest, LogError
 from recovery_engine.history.backtest import BackTest, report_on
 from recovery_engine.history.cells import Progress, always
 from recovery_engine.history.needed import connected, duckdb_module
-from recovery_engine.history.opening import History, Source, count_of, history_of
+from recovery_engine.history.opening import History, NothingAsked, Source, count_of, history_of
 from recovery_engine.history.table import OUTCOMES, text
 from recovery_engine.policy.reading import ILL_TYPED, problem
 from recovery_engine.policy.schema import Policy
@@ -50,12 +50,8 @@ def shadowed(
 
     Raises LogError, PolicyError as ``backtest``; a log that holds no request yet has none.
     """
-    try:
-        with history_of(draft, source, progress=progress) as history:
-            yield from _lines(history, seen)
-    except LogError as error:
-        if "holds no request" not in str(error):
-            raise
+    with suppress(NothingAsked), history_of(draft, source, progress=progress) as history:
+        yield from _lines(history, seen)
 
 
 def _lines(history: History, seen: Container[str]) -> Iterator[Shadowed]:

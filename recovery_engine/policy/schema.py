@@ -364,6 +364,10 @@ class Policy(Frozen):
             other.__dict__.pop(name, None)
         return other
 
+    def without_line(self, section: str, name: str) -> "Policy":
+        """The same policy without one of its lines."""
+        return self.with_parts(**{section: tuple(line for line in getattr(self, section) if line.id != name)})
+
     def with_own_cells(self, lines: tuple[AuthorityLine, ...], rank: int) -> "Policy":
         """The same policy, by the same digest, whose authority rows end with the cell of one person of a rank."""
         ref = self.ref  # worked out here, it is copied

@@ -76,6 +76,33 @@ def one_of(space: Space, box: Box) -> Witness | None:
     return next((found for single in _single_ranges(box) if (found := witness(space, single)) is not None), None)
 
 
+def first_of(diagram: Diagram, most: int = MOST_BOXES) -> Witness | None:
+    """One request of interest in a diagram, or None. Raises NotSettled where *most* boxes do not tell."""
+    unsettled = False
+    for looked_at, box in enumerate(_paths(diagram.root, {})):
+        if looked_at == most:
+            raise NotSettled
+        try:
+            found = one_of(diagram.space, box)
+        except NotSettled:
+            unsettled = True
+            continue
+        if found is not None:
+            return found
+    if unsettled:
+        raise NotSettled
+    return None
+
+
+def _paths(node: "Node | Leaf", box: Box) -> Iterator[Box]:
+    if isinstance(node, Node):
+        for label, lead in node.edges:
+            if lead is not None:
+                yield from _paths(lead, {**box, node.place: label})
+    elif node is not None:
+        yield box
+
+
 def _single_ranges(box: Box) -> Iterator[Box]:
     """The same box, in parts whose numbers are one range each."""
     split = {place: [(range_,) for range_ in label] for place, label in box.items() if isinstance(label, tuple)}

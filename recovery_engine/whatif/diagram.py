@@ -15,14 +15,13 @@ from recovery_engine.whatif.dimensions import (
     HIGHEST_SHARE,
     PROOF,
     ROLE,
-    SHARE,
     SUM,
     Dimension,
     Space,
     Test,
 )
 from recovery_engine.whatif.ranges import ABSENT, LARGEST, Range, bands, united, within
-from recovery_engine.whatif.standing import Answer, Reader, Standing, allowed
+from recovery_engine.whatif.standing import Answer, Reader, Standing, allowed, shares
 
 Leaf = Hashable
 """What is asked about a box; None where it is of no interest."""
@@ -181,13 +180,7 @@ class _Coupled:
     def __init__(self, space: Space) -> None:
         self._dimensions = space.dimensions
         self._kind = [dimension.kind for dimension in space.dimensions]
-        self._share = {
-            place: (space.place(base), space.place(counted), str(kind))
-            for place, dimension in enumerate(space.dimensions)
-            if dimension.kind == SHARE
-            for base, kind, counted in [dimension.key]
-            if isinstance(base, Dimension) and isinstance(counted, Dimension)
-        }
+        self._share = shares(space)
         sums = [place for place, kind in enumerate(self._kind) if kind == SUM]
         self._parts = {
             whole: frozenset(

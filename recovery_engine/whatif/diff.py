@@ -12,11 +12,12 @@ from recovery_engine.decide import decide
 from recovery_engine.errors import Diagnostic, PolicyError
 from recovery_engine.model import GOODWILL, OWED, Decision, Outcome, PolicyRef
 from recovery_engine.policy.schema import SECTIONS, Line, Policy
-from recovery_engine.whatif.boxes import MOST_BOXES, Region, one_of, regions
+from recovery_engine.whatif.boxes import MOST_BOXES, Region, regions
 from recovery_engine.whatif.boxes_in_words import box_in_words, sums_of
-from recovery_engine.whatif.diagram import Diagram, Leaf, Node, TooLarge
+from recovery_engine.whatif.diagram import Diagram, Leaf, TooLarge
 from recovery_engine.whatif.dimensions import Space, space
 from recovery_engine.whatif.integers import NotSettled
+from recovery_engine.whatif.seeking import Asked, Looking
 from recovery_engine.whatif.standing import Answer, Standing
 from recovery_engine.whatif.witness import Witness
 
@@ -115,43 +116,6 @@ def _most_telling_first(change: Change) -> tuple[object, ...]:
 
 _LABELS = ("policy", "version", "effective", "extends", "owner", "source", "promises", "tests")
 _SETTINGS = tuple(name for name in Policy.model_fields if name not in (*SECTIONS, *_LABELS))
-
-
-def first_difference(before: Policy, after: Policy) -> Witness | None:
-    """One request that is decided differently, or None if there is none. Raises NotSettled, TooLarge."""
-    for basis in (GOODWILL, OWED):
-        shared = space((before, after), basis)
-        found = first_of(Diagram(shared, _differ, _all_alike))
-        if found is not None:
-            return found
-    return None
-
-
-def first_of(diagram: Diagram, most: int = MOST_BOXES) -> Witness | None:
-    """One request of interest in a diagram, or None. Raises NotSettled where *most* boxes do not tell."""
-    unsettled = False
-    for looked_at, box in enumerate(_paths(diagram.root, {})):
-        if looked_at == most:
-            raise NotSettled
-        try:
-            found = one_of(diagram.space, box)
-        except NotSettled:
-            unsettled = True
-            continue
-        if found is not None:
-            return found
-    if unsettled:
-        raise NotSettled
-    return None
-
-
-def _paths(node: "Node | Leaf", box: dict[int, object]) -> Iterator[dict]:  # type: ignore[type-arg]
-    if isinstance(node, Node):
-        for label, lead in node.edges:
-            if lead is not None:
-                yield from _paths(lead, {**box, node.place: label})
-    elif node is not None:
-        yield box
 
 
 # --- what counts as different -----------------------------------------------------------------------------------------
@@ -255,6 +219,7 @@ class _Edits:
 
     def __init__(self, before: Policy, after: Policy, changing: bool) -> None:
         self._before, self._after, self._changing = before, after, changing
+        self._looking = Looking()
 
     def all(self) -> tuple[Edit, ...]:
         differing = [(section, *one) for section in SECTIONS for one in self._differing(section)]
@@ -293,7 +258,7 @@ class _Edits:
 
     def _same(self, one: Policy, other: Policy) -> bool:
         try:
-            return first_difference(one, other) is None
+            return self._looking.difference(one, other) is None
         except (NotSettled, TooLarge):
             return False
 
@@ -303,7 +268,7 @@ class _Edits:
         for section in sections:
             for line in getattr(self._after, section):
                 if line.id != name:
-                    bare = [_without(policy, section, line.id) for policy in (undone, self._after)]
+                    bare = [policy.without_line(section, line.id) for policy in (undone, self._after)]
                     if silent:
                         if not self._same(*bare):
                             yield line.id
@@ -311,22 +276,20 @@ class _Edits:
                         yield line.id
 
     def _hides(self, undone: Policy, undone_bare: Policy, bare: Policy) -> bool:
-        def hidden(answers: tuple[Answer, ...], _: object) -> Leaf:
-            before, after, then, now = (answer._replace(why="") for answer in answers)
-            return True if before == after and then != now else None
+        def hidden(asked: Sequence[Asked]) -> Iterator[str]:
+            for role, answers, _ in asked:
+                before, after, then, now = (answer._replace(why="") for answer in answers)
+                if before == after and then != now:
+                    yield role
 
         def settled(standings: Sequence[Standing]) -> bool:
             return standings[2] == standings[3]
 
         try:
             shared = space((undone, self._after, undone_bare, bare), GOODWILL)
-            return first_of(Diagram(shared, hidden, settled)) is not None
+            return self._looking.first(shared, hidden, settled) is not None
         except (NotSettled, TooLarge):
             return False
-
-
-def _without(policy: Policy, section: str, name: str) -> Policy:
-    return policy.with_parts(**{section: tuple(line for line in getattr(policy, section) if line.id != name)})
 
 
 def _decides(line: Line) -> Line:

@@ -110,8 +110,3 @@ class Desk:
         """The policy with one line changed, or left out."""
         lines = getattr(of or self.policy, section)
         return self.policy.with_parts(**{section: (*lines[:index], *([line] if line else []), *lines[index + 1 :])})
-
-
-def without(policy: Policy, section: str, name: str) -> Policy:
-    """The policy without one of its lines."""
-    return policy.with_parts(**{section: tuple(line for line in getattr(policy, section) if line.id != name)})

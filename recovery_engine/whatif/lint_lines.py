@@ -18,7 +18,7 @@ from recovery_engine.policy.schema import (
     OwedLine,
     RequiresLine,
 )
-from recovery_engine.whatif.lint_desk import Desk, LintFinding, without
+from recovery_engine.whatif.lint_desk import Desk, LintFinding
 from recovery_engine.whatif.standing import Answer
 
 _LIMITS = ("ceilings", "budgets")
@@ -57,8 +57,8 @@ def _masks(desk: Desk, section: str, line: Line) -> Iterator[str]:
     for other in SECTIONS:
         for mask in getattr(desk.policy, other):
             if mask.id != line.id:
-                bare = without(desk.policy, other, mask.id)
-                if desk.difference(bare, without(bare, section, line.id), (section,)) is not None:
+                bare = desk.policy.without_line(other, mask.id)
+                if desk.difference(bare, bare.without_line(section, line.id), (section,)) is not None:
                     yield mask.id
 
 

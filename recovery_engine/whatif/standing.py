@@ -91,7 +91,7 @@ class Reader:
         self._kinds = [dimension.kind for dimension in space.dimensions]
         self._remedy = [dimension.key[1:] for dimension in space.dimensions].index(("remedy",))
         self._cost = self._kinds.index(COST)
-        self._shares = dict(_shares(space))
+        self._shares = shares(space)
         self._everybody = (1 << len(self.policy.ladder)) - 1
 
     def start(self) -> Standing:
@@ -314,14 +314,16 @@ def allowed(kind: str, share: int, base: int) -> int:
     return (share * base + (5000 if kind == "owed percent" else 0)) // 10000
 
 
-def _shares(space: Space) -> Iterator[tuple[int, tuple[int, int, str]]]:
-    """Of each share the places of its number and its sum, and its kind."""
+def shares(space: Space) -> dict[int, tuple[int, int, str]]:
+    """Of each share, by its place, the places of its number and its sum, and its kind."""
+    found = {}
     for place, dimension in enumerate(space.dimensions):
         if dimension.kind == SHARE:
             base, kind, counted = dimension.key
             assert isinstance(base, Dimension)
             assert isinstance(counted, Dimension)
-            yield place, (space.place(base), space.place(counted), str(kind))
+            found[place] = space.place(base), space.place(counted), str(kind)
+    return found
 
 
 def _passes(test: Test, value: Word | int) -> bool:

@@ -9,8 +9,9 @@ from recovery_engine.money import Money, format_minor
 from recovery_engine.phrases import in_words, proof_in_words
 from recovery_engine.policy.schema import Policy
 from recovery_engine.policy.words import Problem
+from recovery_engine.whatif.boxes import first_of
 from recovery_engine.whatif.diagram import Diagram, Leaf, TooLarge
-from recovery_engine.whatif.diff import as_tight, first_of
+from recovery_engine.whatif.diff import as_tight
 from recovery_engine.whatif.dimensions import Denies, Eyes, Over, Proves, space
 from recovery_engine.whatif.integers import NotSettled
 from recovery_engine.whatif.standing import Answer, Cap, Standing
@@ -110,8 +111,7 @@ def _to_blame(parent: Policy, policy: Policy) -> str:
     """The first line without which the policy would be tighter everywhere."""
     for section in _MAY_WIDEN:
         for line in getattr(policy, section)[len(getattr(parent, section)) :]:
-            others = tuple(other for other in getattr(policy, section) if other.id != line.id)
-            if _is_tighter(parent, policy.with_parts(**{section: others})):
+            if _is_tighter(parent, policy.without_line(section, line.id)):
                 return str(line.id)
     return ""
 
